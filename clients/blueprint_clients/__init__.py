@@ -1,0 +1,3 @@
+"""The job's side of Blueprint Proxy."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,131 @@
+"""The values that flow through everything: a Call in, a Reply out, and the Verdict on an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from blueprint_proxy.bodies.request import RequestBody
+    from blueprint_proxy.bodies.stream import BodyStream
+    from blueprint_proxy.config import OperationSettings
+    from blueprint_proxy.policies.policy_set import PolicySet
+
+Headers = list[tuple[bytes, bytes]]
+"""Field lines as they were on the wire: order, case, duplicates and latin-1 bytes kept."""
+
+
+class Verdict(Enum):
+    """What a kind says of an attempt."""
+
+    OK = "ok"
+    RETRYABLE = "retryable"  # the upstream failed; whether to repeat is for the operation to say
+    THROTTLED = "throttled"  # the upstream is well and asks for patience
+    FATAL = "fatal"  # the caller's fault: another try would bring the same
+    UNKNOWN = "unknown"  # it may have executed
+    NOT_SENT = "not_sent"  # provably nothing left this host
+
+
+class Call:
+    """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it.
+
+    `target` is the raw path and query for the upstream, beginning with a slash. `headers` are end-to-end fields only.
+    `body` is the whole body, or a RequestBody that streams and, within limits, replays. `deadline` is in loop time;
+    None means that nobody set one. `operation` is the kind's bounded name for metrics and policies; `settings` and
+    `policies` are what is in force for it. `repeatable` says whether the operation may be sent twice. `public_url` is the
+    address by which the job reached this upstream (scheme, authority and prefix, no trailing slash), for kinds that rewrite
+    links. `invocation` is the same for every repeat that an SDK makes of one call by itself, where the SDK says so.
+    `states_timeout` says that its fields carry a timeout, which goes up rewritten to what is left. `interim` hands a 1xx head on to the job.
+    """
+
+    __slots__ = (
+        "arrived", "body", "deadline", "headers", "interim", "invocation", "method", "operation", "policies",
+        "public_url", "repeatable", "request_id", "run", "settings", "states_timeout", "target", "upstream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        upstream: str,
+        operation: str,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes | RequestBody,
+        settings: OperationSettings,
+        policies: PolicySet,
+        repeatable: bool,
+        request_id: str,
+        arrived: float,
+        deadline: float | None = None,
+        run: str | None = None,
+        public_url: bytes = b"",
+        invocation: bytes | None = None,
+        states_timeout: bool = False,
+        interim: Callable[[int, Headers], None] | None = None,
+    ) -> None:
+        self.upstream = upstream
+        self.operation = operation
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.settings = settings
+        self.policies = policies
+        self.repeatable = repeatable
+        self.request_id = request_id
+        self.arrived = arrived
+        self.deadline = deadline
+        self.run = run
+        self.public_url = public_url
+        self.invocation = invocation
+        self.states_timeout = states_timeout
+        self.interim = interim
+
+    def with_headers(self, headers: Headers) -> Call:
+        """The same call with other fields, for an attempt."""
+        copy = object.__new__(Call)
+        for slot in Call.__slots__:
+            setattr(copy, slot, getattr(self, slot))
+        copy.headers = headers
+        return copy
+
+
+class Reply:
+    """An answer: from the upstream, or one this proxy kept.
+
+    `body` is whole when it is bytes; a BodyStream is still coming. `length` is the number of body bytes when it is known
+    before the end (a HEAD reply keeps its Content-Length field and has an empty body).
+    """
+
+    __slots__ = ("attempts", "body", "headers", "error", "reason", "retry_after", "source", "status", "verdict")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes | BodyStream,
+        *,
+        reason: bytes = b"",
+        source: str = "upstream",
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.source = source
+        self.verdict = Verdict.OK
+        self.retry_after: float | None = None
+        self.attempts = 1
+        self.error: str | None = None
+
+
+Next = Callable[[Call], Awaitable[Reply]]
+"""The one shape of a layer, a pipeline, a transport and a fake."""
+
+
+class Layer(Protocol):
+    """One concern around the rest of the pipeline: built with what comes after it."""
+
+    def __call__(self, call: Call) -> Awaitable[Reply]: ...

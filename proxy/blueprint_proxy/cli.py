@@ -1,0 +1,171 @@
+"""The commands. Exit codes: 0 ok, 1 failed, 2 bad usage or configuration."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from blueprint_proxy import __version__
+from blueprint_proxy.config import Config, ConfigError, explain as explain_config, exports, json_schema, load
+
+cli = typer.Typer(
+    name="blueprint-proxy",
+    help="The reliability sidecar of robot-simulation jobs: it owns every call a job makes to the outside.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The YAML file; without one, built-in values and the environment.")
+]
+
+
+@cli.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:  # noqa: FBT002 -- typer's way to a flag
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@cli.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the proxy until SIGTERM or SIGINT."""
+    import uvloop  # noqa: PLC0415 -- the other commands need no event loop
+
+    from blueprint_proxy.app import App  # noqa: PLC0415
+
+    loaded = _load(config)
+
+    async def run() -> bool:
+        return await App(loaded).run()
+
+    try:
+        uvloop.run(run())
+    except* OSError as failed:
+        _fail("; ".join(str(error.strerror or error) for error in failed.exceptions), 1)
+
+
+@cli.command()
+def validate(
+    config: ConfigOption = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the file's JSON Schema instead.")] = False,  # noqa: FBT002
+) -> None:
+    """Say every problem of a configuration, each with its line."""
+    if schema:
+        typer.echo(json.dumps(json_schema(), indent=2))
+        return
+    loaded = _load(config)
+    source = loaded.source or "built-in configuration"
+    typer.echo(f"{source}: ok, {len(loaded.upstreams)} upstreams")
+
+
+@cli.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="The upstream.")],
+    method: Annotated[str | None, typer.Argument(help="GET, POST, ...")] = None,
+    path: Annotated[str | None, typer.Argument(help="The path and query under the upstream's url.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print each policy of an upstream or of one call, and where its value comes from."""
+    loaded = _load(config)
+    if name not in loaded.upstreams:
+        _fail(f"no upstream {name!r}; there are: {', '.join(sorted(loaded.upstreams))}", 2)
+    operation = ""
+    if method is not None:
+        operation = _operation(loaded, name, method.upper(), path or "/")
+    typer.echo(explain_config(loaded, name, method and method.upper(), path, operation), nl=False)
+
+
+@cli.command()
+def env(
+    run: Annotated[str | None, typer.Option("--run", help="The run that the calls belong to.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print shell exports that point stock SDKs at the proxy."""
+    try:
+        for line in exports(_load(config), run):
+            typer.echo(line)
+    except ValueError as problem:
+        _fail(str(problem), 2)
+
+
+@cli.command()
+def status(config: ConfigOption = None) -> None:
+    """Print the upstreams of a running proxy: breakers, calls in flight, connections."""
+    from blueprint_proxy.admin.asking import ask  # noqa: PLC0415 -- brings an HTTP client along
+
+    loaded = _load(config)
+    try:
+        upstreams = ask(loaded, "/v1/upstreams")
+    except OSError as error:
+        _fail(f"no proxy answers at {loaded.listen.admin}: {error}", 1)
+    typer.echo(f"{'upstream':<16}{'mode':<10}{'breaker':<14}{'in flight':>10}{'queued':>8}{'idle':>6}  url")
+    for upstream in upstreams:
+        breaker = ", ".join(sorted({shown["state"] for shown in upstream["breakers"]})) or "closed"
+        typer.echo(
+            f"{upstream['name']:<16}{upstream['mode']:<10}{breaker:<14}{upstream['in_flight']:>10}"
+            f"{upstream['queued']:>8}{upstream['connections']['idle']:>6}  {upstream['url']}"
+        )
+
+
+@cli.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the proxy and the stand-ins running.")] = False,  # noqa: FBT002
+) -> None:
+    """Run a small scene job through real SDKs while the upstreams misbehave, and show what happened."""
+    try:
+        module = importlib.import_module("blueprint_proxy.demo")
+    except ModuleNotFoundError as missing:
+        _fail(f"the demo needs {missing.name}: pip install 'blueprint-proxy[demo]'", 1)
+    raise typer.Exit(module.run(keep=keep))
+
+
+def _not_built(name: str, what: str) -> None:
+    def command() -> None:
+        _fail(f"{name}: not built yet", 1)
+
+    command.__doc__ = f"{what} (not built yet)."
+    cli.command(name)(command)
+
+
+_not_built("runs", "List the runs and how they ended")
+_not_built("journal", "List, show and move what was paid for")
+_not_built("logs", "Print the call log")
+_not_built("what-if", "Replay the call log against other policies")
+
+
+def _load(file: Path | None) -> Config:
+    try:
+        return load(file)
+    except ConfigError as error:
+        _fail(str(error), 2)
+
+
+def _operation(config: Config, name: str, method: str, path: str) -> str:
+    from blueprint_proxy.http1.heads import RequestHead  # noqa: PLC0415
+    from blueprint_proxy.upstreams.building import KINDS  # noqa: PLC0415
+
+    kind = KINDS.get(config.upstreams[name].kind)
+    target = path.encode("utf-8")
+    return "" if kind is None else kind.operation(RequestHead(method, target, 1, []), target).name
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def main() -> Any:
+    """The console script."""
+    return cli(prog_name="blueprint-proxy")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

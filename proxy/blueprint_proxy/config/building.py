@@ -1,0 +1,109 @@
+"""From the file's models to the Config that the runtime holds."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.config.configuration import (
+    Config,
+    DrainSettings,
+    ListenerTls,
+    ListenSettings,
+    ScopeSettings,
+    SecretsSettings,
+)
+from blueprint_proxy.config.defaults import BUILT_IN_UPSTREAMS
+from blueprint_proxy.config.environment import OTHER_NAMES
+from blueprint_proxy.config.patterns import Pattern
+from blueprint_proxy.config.policy_values import Setting, policy_values
+from blueprint_proxy.config.secret_places import CredentialSource, SecretPlace
+from blueprint_proxy.config.unbuilt import GOOGLE_ADC, SERVED_KINDS
+from blueprint_proxy.config.upstream_settings import Rule, UpstreamSettings, UpstreamTls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from blueprint_proxy.config.models import ConfigFile
+    from blueprint_proxy.config.reading import KeyPath
+    from blueprint_proxy.config.secret_places import SecretSource
+    from blueprint_proxy.config.upstream_models import CredentialFile, PolicyFile, UpstreamFile
+
+
+def build_config(
+    parsed: ConfigFile,
+    *,
+    source: Path | None,
+    origin: Callable[[KeyPath], str | None],
+    job_token: SecretSource | None,
+    admin_token: SecretSource | None,
+) -> Config:
+    """Return the Config of a file that has no problems. `origin` says where a key path was set."""
+    secrets = SecretsSettings(
+        tuple(place for place in parsed.secrets.order if place != "secret_manager"),
+        parsed.secrets.directory,
+        parsed.secrets.refresh,
+    )
+    tls = None if parsed.tls is None else ListenerTls(parsed.tls.cert, parsed.tls.key, parsed.tls.client_ca)
+    return Config(
+        listen=ListenSettings(parsed.listen.http, parsed.listen.grpc, parsed.listen.admin),
+        tls=tls,
+        admin=ScopeSettings(admin_token),
+        jobs=ScopeSettings(job_token),
+        state_dir=parsed.state_dir,
+        drain=DrainSettings(parsed.drain.grace),
+        secrets=secrets,
+        upstreams=MappingProxyType(
+            {name: _upstream(name, upstream, secrets, origin) for name, upstream in parsed.upstreams.items()}
+        ),
+        source=source,
+    )
+
+
+def _upstream(
+    name: str, model: UpstreamFile, secrets: SecretsSettings, origin: Callable[[KeyPath], str | None]
+) -> UpstreamSettings:
+    path: KeyPath = ("upstreams", name)
+    patterns = [(Pattern.parse(text, position), each) for position, (text, each) in enumerate(model.operations.items())]
+    patterns.sort(key=lambda pair: pair[0])
+    rules = [Rule(None, _settings(model, path, origin))]
+    rules += [Rule(pattern, _settings(each, (*path, "operations", pattern.text), origin)) for pattern, each in patterns]
+    unset = f"built-in upstream {name}" if name in BUILT_IN_UPSTREAMS else "default"
+    origins = {key: origin((*path, key)) or unset for key in ("kind", "url", "credential")}
+    credential = model.credential
+    if credential is not None and credential.google is not None:
+        origins["credential"] = GOOGLE_ADC
+        credential = None
+    return UpstreamSettings(
+        name=name,
+        kind=model.kind,
+        url=model.url,
+        credential=None if credential is None else _credential(credential, secrets),
+        tls=UpstreamTls(model.tls.ca, model.tls.cert, model.tls.key),
+        served=model.kind in SERVED_KINDS,
+        rules=tuple(rules),
+        origins=MappingProxyType(origins),
+        has_path_patterns=any(pattern.over_path for pattern, _ in patterns),
+    )
+
+
+def _settings(
+    model: PolicyFile, path: KeyPath, origin: Callable[[KeyPath], str | None]
+) -> MappingProxyType[str, Setting]:
+    return MappingProxyType(
+        {key: Setting(value, origin((*path, *key.split("."))) or "built-in") for key, value in policy_values(model)}
+    )
+
+
+def _credential(model: CredentialFile, secrets: SecretsSettings) -> CredentialSource:
+    places: list[SecretPlace] = []
+    for where in secrets.order:
+        if where == "file":
+            if model.file is not None:
+                places.append(SecretPlace("file", str(model.file)))
+            if model.secret is not None:
+                places.append(SecretPlace("file", str(secrets.directory / model.secret)))
+        elif where == "env" and model.env is not None:
+            places += [SecretPlace("env", name) for name in OTHER_NAMES.get(model.env, (model.env,))]
+    return CredentialSource(tuple(places), model.secret, model.header)

@@ -1,0 +1,124 @@
+"""What can go wrong with a call, as a small tree.
+
+A `Refusal` is this proxy's own word to the job: it has a reason from the contract's table, and inbound/answers.py is the one
+place that turns it into a status and a body. An `UpstreamError` is what an attempt met; only these are ever considered for a
+retry, and the retry layer turns the last one into a Refusal.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The contract's reasons, as they stand in `x-blueprint-error`."""
+
+    BAD_REQUEST = "bad_request"
+    UNAUTHENTICATED = "unauthenticated"
+    BUDGET_SPENT = "budget_spent"
+    FORBIDDEN = "forbidden"
+    UNKNOWN_UPSTREAM = "unknown_upstream"
+    JOURNAL_MISS = "journal_miss"
+    TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_TRUNCATED = "upstream_truncated"
+    VERIFICATION_FAILED = "verification_failed"
+    BREAKER_OPEN = "breaker_open"
+    DRAINING = "draining"
+    OVERLOADED = "overloaded"
+    NOT_INITIALISED = "not_initialised"
+    EPOCH_CHANGED = "epoch_changed"
+    QUARANTINED = "quarantined"
+    HUNG = "hung"
+    MAYBE_EXECUTED = "maybe_executed"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    LOOP = "loop"
+
+
+class ProxyError(Exception):
+    """Anything this proxy says about a call."""
+
+
+class Refusal(ProxyError):
+    """The proxy answers in the upstream's place.
+
+    `status` overrides the reason's own HTTP status where the contract names another one (405, 414, 421, 431).
+    `retry_after` is in seconds. `sent`: False = nothing left this host, True = the upstream may have acted, None = not known
+    or not applicable. `attempts` counts the tries made before giving up.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        sent: bool | None = None,
+        attempts: int = 0,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+        self.sent = sent
+        self.attempts = attempts
+        self.headers = headers
+
+
+class Fault(StrEnum):
+    """How an attempt failed without a reply: the words of `retry.on`."""
+
+    CONNECT = "connect"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+
+
+class UpstreamError(ProxyError):
+    """An attempt that brought no whole reply.
+
+    `sent`: False when it is proven that no byte of the request left, True when the upstream may have acted on it.
+    """
+
+    fault = Fault.RESET
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sent = sent
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: refused, no such name, TLS failed. Never sent."""
+
+    fault = Fault.CONNECT
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
+
+
+class AttemptTimedOut(UpstreamError):
+    """A phase of the attempt (connect, first_byte, idle, attempt) took longer than its limit."""
+
+    fault = Fault.TIMEOUT
+
+    def __init__(self, phase: str, limit: float, *, sent: bool) -> None:
+        super().__init__(f"the upstream's {phase} timeout of {limit:g} s ran out", sent=sent)
+        self.phase = phase
+
+
+class UpstreamBroke(UpstreamError):
+    """The connection ended, or what came was not HTTP, before the reply's head was whole."""
+
+
+class UpstreamTruncated(UpstreamError):
+    """The reply's body ended before its framing said so. Its head may already be with the job."""
+
+
+class JobLeft(ProxyError):
+    """The job closed its connection before it had the whole reply."""

@@ -1,0 +1,84 @@
+"""The one table that turns a refusal into an answer."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.errors import Reason
+
+if TYPE_CHECKING:
+    from blueprint_proxy.calls import Headers
+    from blueprint_proxy.errors import Refusal
+
+STATUSES: dict[Reason, tuple[int, str]] = {
+    Reason.BAD_REQUEST: (400, "INVALID_ARGUMENT"),
+    Reason.UNAUTHENTICATED: (401, "UNAUTHENTICATED"),
+    Reason.BUDGET_SPENT: (402, "RESOURCE_EXHAUSTED"),
+    Reason.FORBIDDEN: (403, "PERMISSION_DENIED"),
+    Reason.UNKNOWN_UPSTREAM: (404, "UNIMPLEMENTED"),
+    Reason.JOURNAL_MISS: (404, "NOT_FOUND"),
+    Reason.TOO_LARGE: (413, "RESOURCE_EXHAUSTED"),
+    Reason.RATE_LIMITED: (429, "RESOURCE_EXHAUSTED"),
+    Reason.QUOTA_EXHAUSTED: (429, "RESOURCE_EXHAUSTED"),
+    Reason.UPSTREAM_UNREACHABLE: (502, "UNAVAILABLE"),
+    Reason.UPSTREAM_TRUNCATED: (502, "UNAVAILABLE"),
+    Reason.VERIFICATION_FAILED: (502, "DATA_LOSS"),
+    Reason.ATTEMPTS_EXHAUSTED: (502, "UNAVAILABLE"),
+    Reason.BREAKER_OPEN: (503, "UNAVAILABLE"),
+    Reason.DRAINING: (503, "UNAVAILABLE"),
+    Reason.OVERLOADED: (503, "UNAVAILABLE"),
+    Reason.NOT_INITIALISED: (503, "FAILED_PRECONDITION"),
+    Reason.EPOCH_CHANGED: (503, "FAILED_PRECONDITION"),
+    Reason.QUARANTINED: (503, "FAILED_PRECONDITION"),
+    Reason.HUNG: (503, "UNAVAILABLE"),
+    Reason.MAYBE_EXECUTED: (503, "UNKNOWN"),
+    Reason.DEADLINE_EXCEEDED: (504, "DEADLINE_EXCEEDED"),
+    Reason.LOOP: (508, "FAILED_PRECONDITION"),
+}
+"""The contract's HTTP status and gRPC status name of every reason."""
+
+PHRASES = {
+    400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
+    417: b"Expectation Failed", 421: b"Misdirected Request", 429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large", 501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable",
+    504: b"Gateway Timeout", 505: b"HTTP Version Not Supported", 508: b"Loop Detected",
+}  # fmt: skip
+
+
+def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, bytes, Headers, bytes]:
+    """Status, phrase, fields and body of a refusal.
+
+    The body has the shape of Google's APIs, which is also this proxy's own, so that every SDK finds code, status and message.
+    """
+    status, name = STATUSES[refusal.reason]
+    if refusal.status is not None:
+        status = refusal.status
+    error: dict[str, object] = {
+        "code": status,
+        "status": name,
+        "message": f"blueprint-proxy: {refusal.message}",
+        "reason": refusal.reason.value,
+        "upstream": upstream,
+        "request_id": request_id,
+    }
+    fields: Headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"x-blueprint-error", refusal.reason.value.encode("ascii")),
+        (b"x-blueprint-source", b"proxy"),
+        (b"x-blueprint-attempts", b"%d" % refusal.attempts),
+        (b"x-request-id", request_id.encode("ascii")),
+        *refusal.headers,
+    ]
+    if upstream:
+        fields.append((b"x-blueprint-upstream", upstream.encode("ascii")))
+    if refusal.sent is False:
+        fields.append((b"x-blueprint-not-sent", b"true"))
+    elif refusal.sent:
+        fields.append((b"x-blueprint-maybe-executed", b"true"))
+    if refusal.retry_after is not None:
+        error["retry_after_s"] = round(refusal.retry_after, 3)
+        fields.append((b"retry-after", b"%d" % math.ceil(refusal.retry_after)))
+    return status, PHRASES.get(status, b"Error"), fields, json.dumps({"error": error}).encode()

@@ -1,0 +1,586 @@
+"""One HTTP/1.1 connection of a job: requests in, in order; a Call each; replies out, in the same order.
+
+Over 300 lines because the state of one connection is one concern: what is being read, what is being answered, and which of
+the two ends first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import itertools
+import re
+import secrets
+from typing import TYPE_CHECKING, Protocol, cast
+
+from blueprint_proxy.bodies.request import RequestBody
+from blueprint_proxy.bodies.stream import BodyStream
+from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal
+from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
+from blueprint_proxy.http1.heads import MalformedMessage, RequestHead, check_partial, parse_request
+from blueprint_proxy.inbound.answers import PHRASES, answer
+from blueprint_proxy.inbound.peers import is_gone
+from blueprint_proxy.inbound.routing import route
+from blueprint_proxy.telemetry.events import BadRequest
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from blueprint_proxy.bodies.stream import Flow
+    from blueprint_proxy.calls import Call, Headers, Reply
+    from blueprint_proxy.sweep import Alarm, Sweep
+    from blueprint_proxy.telemetry.stream import Telemetry
+
+HEAD_TIME = 30.0
+"""Seconds in which a head must be whole once it has begun."""
+IDLE_TIME = 620.0
+"""Seconds that a connection may be kept without a request: longer than the SDKs' pools keep theirs."""
+STALL_TIME = 300.0
+"""Seconds that a job may be silent in the middle of a request's body."""
+CONTINUE_TIME = 1.0
+"""Seconds after which a job that waits for 100 Continue is told to go on, when the upstream has not said anything."""
+LINGER_TIME = 2.0
+"""Seconds in which a connection that closes early is still read, so that a reset does not destroy the answer on its way."""
+PEER_CHECK = 1.0
+"""Seconds between two looks whether a half-closed connection's job still lives."""
+MAX_PIPELINED = 64 * 1024
+"""Bytes of later requests that wait behind the present one before the job is paused."""
+WHOLE = 64 * 1024
+"""A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Destination(Protocol):
+    """What a request can be routed to."""
+
+    name: str
+
+    def call(
+        self,
+        head: RequestHead,
+        target: bytes,
+        whole: bytes | None,
+        flow: Flow,
+        *,
+        request_id: str,
+        run: str | None,
+        public_url: bytes,
+        interim: Callable[[int, Headers], None] | None,
+    ) -> Call: ...
+
+    def send(self, call: Call) -> Awaitable[Reply]: ...
+
+
+class Listener:
+    """What all connections of one listener share.
+
+    `own` are the authorities by which jobs may name it in an absolute-form target; `token` is asked of every request where
+    the listener is not private to this host; `via` is our pseudonym, by which a loop is known.
+    """
+
+    def __init__(
+        self,
+        upstreams: Mapping[bytes, Destination],
+        *,
+        telemetry: Telemetry,
+        sweep: Sweep,
+        via: bytes,
+        own: frozenset[bytes],
+        scheme: bytes,
+        token: bytes | None,
+    ) -> None:
+        self.upstreams = upstreams
+        self.telemetry = telemetry
+        self.sweep = sweep
+        self.via = via
+        self.own = own
+        self.scheme = scheme
+        self.token = token
+        self.draining = False
+        self.connections: set[ServerConnection] = set()
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+        start = secrets.token_hex(6)
+        self._ids = (f"{start}-{number:x}" for number in itertools.count(1))
+
+    def __call__(self) -> ServerConnection:
+        return ServerConnection(self)
+
+    def drain(self) -> None:
+        """Ends idle connections now and the others after their present reply; new requests are refused meanwhile."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_when_idle()
+
+    def abort(self) -> None:
+        for connection in list(self.connections):
+            connection.abort()
+
+    def request_id(self, given: bytes | None) -> str:
+        return given.decode("ascii") if given is not None and _REQUEST_ID.fullmatch(given) else next(self._ids)
+
+
+class ServerConnection(asyncio.Protocol):
+    """Reads one request at a time; what comes after it waits until its reply is written."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._sweep = listener.sweep
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._busy = False
+        self._closing = False
+        self._half_closed = False
+        self._head: RequestHead | None = None
+        self._reader: LengthReader | ChunkedReader | None = None
+        self._body: RequestBody | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stream: BodyStream | None = None
+        self._chunked = False
+        self._unsent = b""
+        self._reading_paused = False
+        self._replying = False
+        self._alarm: Alarm | None = None
+        self._since = 0.0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        listener = self._listener
+        listener.connections.add(self)
+        listener.quiet.clear()
+        self._since = self._sweep.now()
+        self._alarm = self._sweep.at(self._since + HEAD_TIME, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return  # lingering: the answer is on its way, and nothing more is read
+        if self._reader is not None:
+            self._read_body(data)
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if not self._busy:
+            self._next_request()
+        elif len(self._buffer) > MAX_PIPELINED:
+            self.pause_body()
+
+    def eof_received(self) -> bool:
+        if self._reader is not None:
+            self._job_left()
+            return False
+        if not self._busy:
+            return False
+        # A half-close is a job that has said all it wanted to say and waits for the answer.
+        self._half_closed = True
+        self._arm(PEER_CHECK)
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._job_left()
+        listener = self._listener
+        listener.connections.discard(self)
+        if not listener.connections:
+            listener.quiet.set()
+
+    def pause_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.pause()
+
+    def resume_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.resume()
+
+    def close_when_idle(self) -> None:
+        if not self._busy and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # the request
+
+    def _next_request(self) -> None:
+        data = self._buffer
+        while data.startswith(
+            b"\r\n"
+        ):  # an empty line before a request is left over from an old client's body (RFC 9112 §2.2)
+            data = data[2:]
+        end = data.find(b"\r\n\r\n")
+        try:
+            if end < 0:
+                self._buffer = data
+                check_partial(data)
+                if data:
+                    self._since = self._sweep.now()
+                    self._arm(HEAD_TIME)
+                return
+            head = parse_request(data[: end + 4])
+        except MalformedMessage as malformed:
+            self._reject(malformed)
+            return
+        self._begin(head, data[end + 4 :])
+
+    def _begin(self, head: RequestHead, rest: bytes) -> None:
+        self._busy = True
+        self._head = head
+        self._replying = False
+        whole: bytes | None = b""
+        if head.chunked:
+            whole, self._reader = None, ChunkedReader()
+        elif head.length:
+            if len(rest) >= head.length:
+                whole, rest = rest[: head.length], rest[head.length :]
+            else:
+                whole, self._reader = None, LengthReader(head.length)
+        listener = self._listener
+        request_id = listener.request_id(head.noted.get(b"x-request-id") if head.noted else None)
+        name = ""
+        try:
+            self._admit(head)
+            to = route(head, listener.upstreams, listener.own)
+            name = to.upstream.name
+            call = to.upstream.call(
+                head,
+                to.target,
+                whole,
+                self,
+                request_id=request_id,
+                run=_run(head) or to.run,
+                public_url=b"%b://%b%b" % (listener.scheme, head.host or b"", to.prefix),
+                interim=self._interim if head.minor else None,
+            )
+        except Refusal as refusal:
+            self._buffer = rest if self._reader is None else b""
+            self._refuse(refusal, name, request_id)
+            return
+        if whole is None:
+            self._buffer = b""
+            self._body = cast("RequestBody", call.body)
+            self._since = self._sweep.now()
+            self._arm(CONTINUE_TIME if head.expect_continue and not rest else STALL_TIME)
+            if rest:
+                self._read_body(rest)
+        else:
+            self._buffer = rest
+        if self._transport is None or self._closing:
+            return  # the body's first bytes were refused already
+        self._task = self._loop.create_task(self._respond(to.upstream, call))
+        self._task.add_done_callback(self._responded)
+
+    def _admit(self, head: RequestHead) -> None:
+        listener = self._listener
+        if listener.draining:
+            raise Refusal(Reason.DRAINING, "this proxy is shutting down; nothing was sent", sent=False)
+        if listener.token is not None:
+            token = head.own.get(b"x-blueprint-token", b"")
+            if not hmac.compare_digest(token, listener.token):
+                raise Refusal(Reason.UNAUTHENTICATED, "the x-blueprint-token field is missing or wrong", sent=False)
+        if head.via and any(listener.via in via for via in head.via):
+            raise Refusal(
+                Reason.LOOP,
+                "this request has been through this proxy already: an upstream's url leads back here",
+                sent=False,
+            )
+
+    def _read_body(self, data: bytes) -> None:
+        reader, body = self._reader, self._body
+        if reader is None or body is None:
+            return
+        try:
+            pieces = reader.feed(data)
+        except MalformedMessage as malformed:
+            self._reader = None
+            self._stop_answering()
+            body.fail(JobLeft(f"the request's body is malformed: {malformed.message}"))
+            self._reject(malformed)
+            return
+        self._since = self._sweep.now()
+        if reader.done:
+            self._reader = None
+            self._buffer = reader.rest
+        for piece in pieces:
+            body.feed(piece)
+        if reader.done:
+            self._body = None
+            self.resume_body()
+            body.end(reader.trailers)
+
+    async def _respond(self, upstream: Destination, call: Call) -> None:
+        try:
+            reply = await upstream.send(call)
+        except Refusal as refusal:
+            self._refuse(refusal, call.upstream, call.request_id)
+        except JobLeft:
+            self.abort()
+        else:
+            self._reply(reply, call)
+
+    def _responded(self, task: asyncio.Task[None]) -> None:
+        """A task that failed is a defect of ours: the job gets a broken connection and the log the whole of it."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.abort()
+            self._loop.call_exception_handler(
+                {"message": "a call failed inside the proxy", "exception": error, "task": task}
+            )
+
+    # the reply
+
+    def _interim(self, status: int, fields: Headers) -> None:
+        """A 1xx of the upstream, or our own 100."""
+        if self._transport is not None and not self._replying:
+            if status == 100 and self._head is not None:
+                self._head.expect_continue = False
+            lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
+            phrase = b"Continue" if status == 100 else b"Early Hints" if status == 103 else b""
+            self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, lines))
+
+    def _reply(self, reply: Reply, call: Call) -> None:
+        fields = reply.headers
+        own = [
+            (b"x-blueprint-upstream", call.upstream.encode("ascii")),
+            (b"x-blueprint-attempts", b"%d" % reply.attempts),
+            (b"x-blueprint-source", reply.source.encode("ascii")),
+            (b"x-request-id", call.request_id.encode("ascii")),
+            (b"Via", b"1.1 " + self._listener.via),
+        ]
+        if reply.error is not None:
+            own.append((b"x-blueprint-error", reply.error.encode("ascii")))
+            if reply.retry_after is not None and not any(name.lower() == b"retry-after" for name, _ in fields):
+                own.append((b"retry-after", b"%d" % -(-reply.retry_after // 1)))
+        self._write(reply.status, reply.reason, fields + own, reply.body)
+
+    def _refuse(self, refusal: Refusal, upstream: str, request_id: str) -> None:
+        status, phrase, fields, body = answer(refusal, upstream=upstream, request_id=request_id)
+        self._write(status, phrase, [*fields, (b"Via", b"1.1 " + self._listener.via)], body)
+
+    def _reject(self, malformed: MalformedMessage) -> None:
+        """Answers what is not HTTP, and closes: nothing after it can be trusted."""
+        self._listener.telemetry.emit(BadRequest("http", malformed.status, malformed.message))
+        refusal = Refusal(Reason.BAD_REQUEST, malformed.message, status=malformed.status, sent=False)
+        status, phrase, fields, body = answer(refusal, upstream="", request_id=self._listener.request_id(None))
+        if self._replying:
+            self.abort()
+            return
+        self._head = None
+        self._buffer = b""
+        self._busy = True
+        self._write(status, phrase, fields, body)
+
+    def _write(self, status: int, phrase: bytes, fields: Headers, body: bytes | BodyStream) -> None:
+        """The head, and the body as it is framed for this job."""
+        transport, head = self._transport, self._head
+        if transport is None:
+            if isinstance(body, BodyStream):
+                body.abandon()
+            return
+        self._replying = True
+        minor = head.minor if head is not None else 1
+        bodiless = (head is not None and head.method == "HEAD") or status in {204, 304}
+        framed = bodiless or any(name.lower() == b"content-length" for name, _ in fields)
+        self._chunked = False
+        extra = b""
+        if not framed:
+            if isinstance(body, bytes):
+                extra = b"Content-Length: %d\r\n" % len(body)
+            elif minor:
+                self._chunked = True
+                extra = b"Transfer-Encoding: chunked\r\n"
+            elif head is not None:
+                head.keep_alive = False
+        if head is None or not head.keep_alive or self._listener.draining or self._reader is not None:
+            extra += b"Connection: close\r\n"
+            if head is not None and self._reader is None:
+                head.keep_alive = False
+        elif not minor:
+            extra += b"Connection: keep-alive\r\n"
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
+        begin = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, phrase or PHRASES.get(status, b""), lines, extra)
+        if isinstance(body, bytes):
+            transport.write(begin + body if body and not bodiless else begin)
+            self._replied()
+            return
+        self._stream = body
+        self._unsent = begin
+        body.attach(self)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None:
+            self._transport.write(self._unsent)
+            self._unsent = b""
+
+    # bodies.stream.Sink: the reply's body
+
+    def body_data(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or not data:
+            return
+        if self._chunked:
+            if len(data) > WHOLE:
+                self._flush()
+                transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
+                return
+            data = chunk(data)
+        if self._unsent:
+            data = self._unsent + data
+            self._unsent = b""
+        transport.write(data)
+
+    def body_end(self, trailers: Headers) -> None:
+        if self._transport is None:
+            return
+        self._flush()
+        if self._chunked:
+            self._transport.write(last_chunk(trailers))
+        self._stream = None
+        self._replied()
+
+    def body_failed(self, error: ProxyError) -> None:
+        """The reply ends here and must not look whole: the connection goes before its framing says that it may."""
+        self._stream = None
+        transport = self._transport
+        if transport is None:
+            return
+        self._flush()
+        if self._head is not None and not self._head.minor and not self._chunked:
+            _reset(transport)  # a body that only the end of the connection ends: a clean one would be a lie
+        else:
+            transport.close()
+
+    def _replied(self) -> None:
+        """The reply is written: on to the next request, or the end."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._task = None
+        head = self._head
+        if self._reader is not None or head is None:
+            self._linger()
+        elif not head.keep_alive or self._listener.draining or self._half_closed:
+            self._closing = True
+            transport.close()
+        else:
+            self._busy = False
+            self._head = None
+            self._since = self._sweep.now()
+            if self._buffer:
+                self.resume_body()
+                self._loop.call_soon(self._next_if_free)
+
+    def _next_if_free(self) -> None:
+        if not self._busy and self._transport is not None and not self._closing:
+            self._next_request()
+
+    def _linger(self) -> None:
+        """Closes our half and reads on for a while, unread: a reset would take the answer with it (RFC 9112 §9.6)."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._closing = True
+        self._reader = None
+        body, self._body = self._body, None
+        if body is not None:
+            body.fail(JobLeft("the reply came before the request's body had ended"))
+        self.resume_body()
+        if transport.can_write_eof():
+            transport.write_eof()
+            self._arm(LINGER_TIME)
+        else:
+            transport.close()
+
+    def _stop_answering(self) -> None:
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abandon()
+
+    def _job_left(self) -> None:
+        """Nothing can be written to the job any more: its attempt is cancelled."""
+        self._reader = None
+        self._stop_answering()
+        body, self._body = self._body, None
+        if body is not None:
+            body.fail(JobLeft("the job closed its connection in the middle of the request's body"))
+
+    # bodies.stream.Flow: what the taker of the request's body asks
+
+    def pause_body(self) -> None:
+        if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_body(self) -> None:
+        if self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = False
+            self._since = self._sweep.now()
+            self._transport.resume_reading()
+
+    def abandon_body(self) -> None:
+        """The attempt takes no more of the request's body; the reply decides what becomes of the connection."""
+
+    # the limits of a connection: one alarm, which looks what it was for when it rings
+
+    def _arm(self, seconds: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._sweep.at(self._sweep.now() + seconds, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        transport = self._transport
+        if transport is None:
+            return
+        silent = self._sweep.now() - self._since
+        if self._closing:
+            transport.abort()
+            return
+        if self._half_closed:
+            if is_gone(cast("socket.socket", transport.get_extra_info("socket"))):
+                transport.abort()
+                return
+            self._arm(PEER_CHECK)
+        elif self._reader is not None:
+            if self._head is not None and self._head.expect_continue and not self._replying:
+                self._interim(100, [])
+            if silent > STALL_TIME and not self._reading_paused:
+                transport.abort()
+                return
+            self._arm(STALL_TIME)
+        elif self._busy:
+            self._arm(IDLE_TIME)
+        elif self._buffer and silent > HEAD_TIME:
+            self._reject(MalformedMessage("the request's head did not come to its end in time", 408))
+        elif silent > IDLE_TIME:
+            transport.close()
+        else:
+            self._arm(HEAD_TIME if self._buffer else IDLE_TIME)
+
+
+def _run(head: RequestHead) -> str | None:
+    run = head.own.get(b"x-blueprint-run") if head.own else None
+    return run.decode("latin-1") if run else None
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Closes with RST: the only ending of a connection that cannot be taken for the end of a body."""
+    import socket  # noqa: PLC0415 -- for this rare ending alone
+    import struct  # noqa: PLC0415
+
+    raw = transport.get_extra_info("socket")
+    if raw is not None and raw.family != socket.AF_UNIX:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

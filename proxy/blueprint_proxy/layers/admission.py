@@ -1,0 +1,146 @@
+"""Leave to make an attempt: the rate first, then a place among those at the upstream.
+
+A call that waits for a hint, a back-off or the rate holds no place, so that it keeps nobody else out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.calls import Verdict
+from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.policies.concurrency import Place
+from blueprint_proxy.policies.deadline import left
+from blueprint_proxy.sweep import Limit
+from blueprint_proxy.telemetry.events import RateChanged, WouldHave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blueprint_proxy.calls import Call, Next, Reply
+    from blueprint_proxy.errors import ProxyError
+    from blueprint_proxy.policies.concurrency import Concurrency
+    from blueprint_proxy.sweep import Sweep
+    from blueprint_proxy.telemetry.stream import Telemetry
+
+SPREAD = 0.25
+"""Seconds over which the waiters of a hold come back where no rate spaces them."""
+
+
+class AdmitAttempts:
+    """Waits for the rate and for a place, within the call's deadline; refuses with rate_limited or overloaded."""
+
+    def __init__(self, following: Next, *, telemetry: Telemetry, sweep: Sweep, chance: Callable[[], float]) -> None:
+        self._next = following
+        self._emit = telemetry.emit
+        self._sweep = sweep
+        self._now = sweep.now
+        self._chance = chance
+
+    async def __call__(self, call: Call) -> Reply:
+        policies = call.policies
+        if policies.observing:
+            return await self._observed(call)
+        wait = policies.rate.reserve(self._now())
+        if wait > 0.0:
+            await self._wait_for_rate(call, wait)
+        concurrency = policies.concurrency
+        ticket = object() if concurrency.limit is None else None
+        if ticket is not None or concurrency.active < (concurrency.limit or 0):
+            concurrency.enter(ticket)
+        else:
+            await self._queue(call, concurrency)
+        try:
+            reply = await self._next(call)
+        except BaseException:
+            _leave(concurrency)
+            raise
+        self._learn(call, reply)
+        if isinstance(reply.body, bytes):
+            _leave(concurrency)
+        else:
+            reply.body.when_over(partial(_left, concurrency))
+        return reply
+
+    async def _observed(self, call: Call) -> Reply:
+        """Records what would have been decided; nobody waits."""
+        now = self._now()
+        if call.policies.rate.reserve(now) > 0.0:
+            call.policies.rate.give_back(now)
+            self._emit(WouldHave(call.upstream, call.operation, call.request_id, Reason.RATE_LIMITED.value))
+        reply = await self._next(call)
+        self._learn(call, reply)
+        return reply
+
+    async def _wait_for_rate(self, call: Call, wait: float) -> None:
+        rate = call.policies.rate
+        while wait > 0.0:
+            now = self._now()
+            remaining = left(call.deadline, now)
+            if remaining is not None and wait >= remaining:
+                rate.give_back(now)
+                raise Refusal(
+                    Reason.RATE_LIMITED,
+                    f"upstream {call.upstream} asked for patience: the next call may go in {wait:.3g} s, "
+                    f"and this one's deadline is in {remaining:.3g} s",
+                    retry_after=wait,
+                    sent=False,
+                )
+            spread = self._chance() * min(SPREAD, wait) if rate.rate is None else 0.0
+            try:
+                await asyncio.sleep(wait + spread)
+            except asyncio.CancelledError:
+                rate.give_back(self._now())
+                raise
+            wait = rate.reserve(self._now()) if rate.held_for(self._now()) > 0.0 else 0.0
+
+    async def _queue(self, call: Call, concurrency: Concurrency) -> None:
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place = concurrency.enter(ticket)
+        if place is Place.ADMITTED:
+            return
+        if place is Place.FULL:
+            raise Refusal(
+                Reason.OVERLOADED,
+                f"upstream {call.upstream}: {concurrency.active} calls are there and {concurrency.queued} wait, "
+                "which is its limit; nothing was sent",
+                sent=False,
+            )
+        limit = call.settings.concurrency.queue_timeout
+        try:
+            with Limit(self._sweep, self._now() + limit, partial(_queue_timeout, call, limit)):
+                await ticket
+        except BaseException:
+            if not concurrency.withdraw(ticket):
+                _leave(concurrency)
+            raise
+
+    def _learn(self, call: Call, reply: Reply) -> None:
+        rate = call.policies.rate
+        if reply.verdict is Verdict.THROTTLED:
+            now = self._now()
+            rate.throttled(now, reply.retry_after)
+            self._emit(RateChanged(call.upstream, rate.rate or 0.0, rate.held_for(now)))
+        elif rate.rate is not None and reply.verdict is Verdict.OK:
+            rate.succeeded(self._now())
+
+
+def _leave(concurrency: Concurrency) -> None:
+    """Gives the place to the next in the queue who still wants it."""
+    ticket = concurrency.leave()
+    if isinstance(ticket, asyncio.Future) and not ticket.done():
+        ticket.set_result(None)
+
+
+def _left(concurrency: Concurrency, _error: ProxyError | None) -> None:
+    _leave(concurrency)
+
+
+def _queue_timeout(call: Call, limit: float) -> Refusal:
+    return Refusal(
+        Reason.OVERLOADED,
+        f"upstream {call.upstream}: waited {limit:g} s for a place among its calls; nothing was sent",
+        sent=False,
+    )

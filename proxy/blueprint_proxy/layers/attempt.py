@@ -1,0 +1,65 @@
+"""One attempt: what is left of the deadline goes up with it, and the kind says what its outcome means."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.calls import Verdict
+from blueprint_proxy.policies.deadline import format_grpc_timeout, format_server_timeout
+from blueprint_proxy.policies.hints import parse_retry_after, parse_retry_after_ms, retry_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blueprint_proxy.calls import Call, Headers, Next, Reply
+    from blueprint_proxy.upstreams.kind import Kind
+
+WHOLE_FAILURE = 256 * 1024
+"""Bytes of a failure's body that are read before deciding on a repeat: error bodies are a few KiB, and hints stand in them."""
+
+_TIMEOUTS = {b"grpc-timeout": format_grpc_timeout, b"x-server-timeout": format_server_timeout}
+
+
+class MakeAttempt:
+    """Gives a Reply with its verdict and hint; a failure's body is whole, so that it can be read, and still be the answer."""
+
+    def __init__(self, following: Next, *, kind: Kind, now: Callable[[], float]) -> None:
+        self._next = following
+        self._judge = kind.judge
+        self._now = now
+
+    async def __call__(self, call: Call) -> Reply:
+        if call.states_timeout and call.deadline is not None:
+            call = call.with_headers(_with_what_is_left(call.headers, max(call.deadline - self._now(), 0.001)))
+        reply = await self._next(call)
+        if reply.status < 400:
+            return reply
+        verdict = reply.verdict = self._judge(call, reply)
+        if verdict is not Verdict.FATAL:
+            if not isinstance(reply.body, bytes):
+                whole = await reply.body.whole(WHOLE_FAILURE)
+                if whole is not None:
+                    reply.body = whole
+            reply.retry_after = hint(reply)
+        return reply
+
+
+def hint(reply: Reply) -> float | None:
+    """Seconds of patience that a failure asks for: the longest of its fields and a RetryInfo in its body; None if none."""
+    found: list[float | None] = []
+    for name, value in reply.headers:
+        lower = name.lower()
+        if lower == b"retry-after":
+            found.append(parse_retry_after(value, time.time()))
+        elif lower == b"retry-after-ms":
+            found.append(parse_retry_after_ms(value))
+    if isinstance(reply.body, bytes) and b"retryDelay" in reply.body:
+        found.append(retry_info(reply.body))
+    return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def _with_what_is_left(headers: Headers, left: float) -> Headers:
+    return [
+        (name, _TIMEOUTS[name.lower()](left)) if name.lower() in _TIMEOUTS else (name, value) for name, value in headers
+    ]

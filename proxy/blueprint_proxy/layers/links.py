@@ -1,0 +1,68 @@
+"""Leads the links in replies back through the proxy, so that stock SDKs do not go around it after the first call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.errors import UpstreamBroke
+from blueprint_proxy.upstreams.links import LINKED_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from blueprint_proxy.calls import Call, Headers, Next, Reply
+    from blueprint_proxy.upstreams.links import Links
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of a metadata reply that can be held: a page of 1000 objects with their ACLs is about 5 MiB."""
+AT_ONCE = 256 * 1024
+"""Bytes scanned on the loop (some 5 ms); a larger document is scanned in a thread."""
+
+
+class LeadLinksBack:
+    """Rewrites linked fields of every reply, and the JSON of the operations named in `resources`.
+
+    A resource's reply is read whole before it counts as a success, so a metadata reply that is cut short is a failed attempt,
+    not a broken answer.
+    """
+
+    def __init__(self, following: Next, *, links: Links, resources: frozenset[str]) -> None:
+        self._next = following
+        self._links = links
+        self._resources = resources
+
+    def __call__(self, call: Call) -> Awaitable[Reply]:
+        return self._resource(call) if call.operation in self._resources else self._fields(call)
+
+    async def _fields(self, call: Call) -> Reply:
+        reply = await self._next(call)
+        reply.headers = self._led(reply.headers, call.public_url)
+        return reply
+
+    async def _resource(self, call: Call) -> Reply:
+        # A compressed document cannot be scanned as it passes.
+        plain = [(name, value) for name, value in call.headers if name.lower() != b"accept-encoding"]
+        reply = await self._next(call.with_headers([*plain, (b"Accept-Encoding", b"identity")]))
+        reply.headers = self._led(reply.headers, call.public_url)
+        if reply.status >= 300 or not _is_json(reply.headers) or call.method == "HEAD":
+            return reply
+        document = reply.body if isinstance(reply.body, bytes) else await reply.body.whole(LARGEST)
+        if document is None:
+            raise UpstreamBroke(f"a metadata reply of more than {LARGEST} bytes", sent=True)
+        if len(document) > AT_ONCE:
+            reply.body = await asyncio.to_thread(self._links.rewrite, document, call.public_url)
+        else:
+            reply.body = self._links.rewrite(document, call.public_url)
+        reply.headers = [pair for pair in reply.headers if pair[0].lower() != b"content-length"]
+        return reply
+
+    def _led(self, headers: Headers, public_url: bytes) -> Headers:
+        return [
+            (name, self._links.through(value, public_url)) if name.lower() in LINKED_FIELDS else (name, value)
+            for name, value in headers
+        ]
+
+
+def _is_json(headers: Headers) -> bool:
+    return any(name.lower() == b"content-type" and b"json" in value.lower() for name, value in headers)

@@ -1,0 +1,329 @@
+"""One HTTP/1.1 connection to an upstream: one exchange at a time, its limits watched by the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from blueprint_proxy.bodies.request import RequestBody
+from blueprint_proxy.bodies.stream import BodyStream
+from blueprint_proxy.calls import Reply
+from blueprint_proxy.errors import AttemptTimedOut, ProxyError, UpstreamBroke, UpstreamTruncated
+from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, Reader, UntilCloseReader, chunk, last_chunk
+from blueprint_proxy.http1.heads import MAX_HEAD, MalformedMessage, ReplyHead, parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blueprint_proxy.calls import Call, Headers
+    from blueprint_proxy.sweep import Alarm, Sweep
+
+WHOLE = 64 * 1024
+"""A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
+
+
+class StaleConnection(UpstreamBroke):
+    """A kept connection was closed by the upstream before any byte of the reply: most likely it was idle too long."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """`exchange` sends a call and gives a future of its Reply. `on_idle` hears when the next exchange may come."""
+
+    def __init__(
+        self, sweep: Sweep, on_idle: Callable[[ClientConnection], None], on_lost: Callable[[ClientConnection], None]
+    ) -> None:
+        self._sweep = sweep
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._call: Call | None = None
+        self._future: asyncio.Future[Reply] | None = None
+        self._body: RequestBody | None = None
+        self._request_over = True
+        self._buffer = b""
+        self._stream: BodyStream | None = None
+        self._reader: Reader | None = None
+        self._persists = True
+        self._write_paused = False
+        self._read_paused = False
+        self._alarm: Alarm | None = None
+        self._began = self._active = 0.0
+        self.exchanges = 0
+        self.opened = self.idle_since = sweep.now()
+
+    @property
+    def closed(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def exchange(self, call: Call, head: bytes) -> asyncio.Future[Reply]:
+        """Sends `head` and the call's body. The future fails with an UpstreamError, or a ProxyError of the job's making."""
+        transport = cast("asyncio.Transport", self._transport)
+        self._call = call
+        self._future = self._loop.create_future()
+        self.exchanges += 1
+        self._persists = True
+        self._began = self._active = self._sweep.now()
+        body = call.body
+        if isinstance(body, bytes):
+            self._request_over = True
+            transport.write(head + body if body else head)
+        else:
+            self._request_over = False
+            self._body = body
+            transport.write(head)
+            body.start(self)
+        self._watch()
+        return self._future
+
+    def abort(self) -> None:
+        """Ends the connection at once, and with it the exchange: nobody waits for the reply any more."""
+        self._settle()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._stream is not None:
+            self._active = self._sweep.now()
+            self._read_body(data)
+            return
+        if self._future is None:
+            self.abort()  # bytes that no request asked for must never become the next one's reply
+            return
+        if self._buffer:
+            data = self._buffer + data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            self._buffer = data
+            if len(data) > MAX_HEAD:
+                self._fail(UpstreamBroke(f"the reply's head is larger than {MAX_HEAD} bytes", sent=True))
+            return
+        self._buffer = b""
+        try:
+            self._read_head(parse_reply(data[: end + 4]), data[end + 4 :])
+        except MalformedMessage as malformed:
+            self._fail(UpstreamBroke(f"the upstream's reply is not HTTP/1.1: {malformed.message}", sent=True))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._on_lost(self)
+        stream = self._stream
+        if stream is not None and isinstance(self._reader, UntilCloseReader) and error is None:
+            self._settle()
+            stream.end([])
+            return
+        how = f" ({error})" if error is not None else ""
+        if stream is not None:
+            self._fail(
+                UpstreamTruncated(f"the upstream closed the connection in the middle of the body{how}", sent=True)
+            )
+        elif self._future is not None:
+            kind = StaleConnection if self.exchanges > 1 and not self._buffer else UpstreamBroke
+            self._fail(kind(f"the upstream closed the connection before it replied{how}", sent=True))
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._body is not None:
+            self._body.pause()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._active = self._sweep.now()
+        if self._body is not None:
+            self._body.resume()
+
+    # the reply
+
+    def _read_head(self, head: ReplyHead, rest: bytes) -> None:
+        call = cast("Call", self._call)
+        status = head.status
+        self._active = self._sweep.now()
+        if status < 200:
+            if status == 101:
+                raise MalformedMessage("it switches protocols, which nobody asked for")
+            if call.interim is not None:
+                call.interim(status, head.fields)
+            if rest:
+                self.data_received(rest)
+            return
+        reply = Reply(status, head.fields, b"", reason=head.reason)
+        self._persists = head.keep_alive
+        if call.method == "HEAD" or status in {204, 304}:
+            self._give(reply, rest)
+        elif head.length is not None:
+            if len(rest) >= head.length:
+                reply.body = rest[: head.length] if len(rest) > head.length else rest
+                self._give(reply, rest[head.length :])
+            else:
+                reader = LengthReader(head.length)
+                self._stream_to(reply, reader, reader.feed(rest) if rest else [])
+        elif head.chunked:
+            chunked = ChunkedReader()
+            pieces = chunked.feed(rest) if rest else []
+            if chunked.done and not chunked.trailers:
+                reply.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._give(reply, chunked.rest)
+            else:
+                self._stream_to(reply, chunked, pieces)
+        else:
+            self._persists = False
+            self._stream_to(reply, UntilCloseReader(), [rest] if rest else [])
+
+    def _give(self, reply: Reply, rest: bytes) -> None:
+        """The whole reply is here."""
+        future = cast("asyncio.Future[Reply]", self._future)
+        self._finish(rest)
+        if not future.done():
+            future.set_result(reply)
+
+    def _stream_to(self, reply: Reply, reader: Reader, pieces: list[bytes]) -> None:
+        reply.body = self._stream = BodyStream(self)
+        self._reader = reader
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_result(reply)
+        self._feed(pieces)
+
+    def _read_body(self, data: bytes) -> None:
+        reader = cast("Reader", self._reader)
+        try:
+            pieces = reader.feed(data)
+        except MalformedMessage as malformed:
+            self._fail(UpstreamTruncated(f"the reply's body is malformed: {malformed.message}", sent=True))
+        else:
+            self._feed(pieces)
+
+    def _feed(self, pieces: list[bytes]) -> None:
+        stream, reader = cast("BodyStream", self._stream), cast("Reader", self._reader)
+        for piece in pieces:
+            stream.feed(piece)
+        if reader.done and not stream.over:
+            self._finish(reader.rest)
+            stream.end(reader.trailers)
+
+    def _finish(self, rest: bytes) -> None:
+        """The exchange is over and was read to its end: the connection serves again, or closes."""
+        usable = self._persists and self._request_over and not rest
+        self._settle()
+        transport = self._transport
+        if transport is None:
+            return
+        self.resume_body()
+        if usable:
+            self.idle_since = self._sweep.now()
+            self._on_idle(self)
+        else:
+            transport.close()
+
+    def _fail(self, error: ProxyError) -> None:
+        """The exchange is over without its end."""
+        stream, future = self._stream, self._future
+        self._settle()
+        if self._transport is not None:
+            self._transport.abort()
+        if stream is not None:
+            stream.fail(error)
+        elif future is not None and not future.done():
+            future.set_exception(error)
+
+    def _settle(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        body, self._body = self._body, None
+        self._call = self._future = self._stream = self._reader = None
+        if body is not None:
+            body.stop()
+
+    # bodies.stream.Flow: what the taker of the reply's body asks
+
+    def pause_body(self) -> None:
+        if not self._read_paused and not self.closed:
+            self._read_paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+
+    def resume_body(self) -> None:
+        if self._read_paused:
+            self._read_paused = False
+            self._active = self._sweep.now()
+            if not self.closed:
+                cast("asyncio.Transport", self._transport).resume_reading()
+
+    def abandon_body(self) -> None:
+        self.abort()
+
+    # bodies.stream.Sink: the request's body, on its way up
+
+    def body_data(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or self._body is None:
+            return
+        self._active = self._sweep.now()
+        if self._body.length is not None:
+            transport.write(data)
+        elif len(data) <= WHOLE:
+            transport.write(chunk(data))
+        else:
+            transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
+
+    def body_end(self, trailers: Headers) -> None:
+        if self._transport is not None and self._body is not None:
+            if self._body.length is None:
+                self._transport.write(last_chunk(trailers))
+            self._request_over = True
+            self._active = self._sweep.now()
+            self._watch()
+
+    def body_failed(self, error: ProxyError) -> None:
+        self._fail(error)
+
+    # the limits
+
+    def _watch(self) -> None:
+        """Sets the alarm for the next limit that could run out, the present one's first."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._call is None:
+            return
+        when = min((when for when, _, _ in self._limits()), default=None)
+        if when is not None:
+            self._alarm = self._sweep.at(when, self._check)
+
+    def _limits(self) -> list[tuple[float, str, float]]:
+        """When each limit runs out if nothing happens until then, with its phase and its seconds."""
+        timeouts = cast("Call", self._call).settings.timeouts
+        limits: list[tuple[float, str, float]] = []
+        if timeouts.attempt is not None:
+            limits.append((self._began + timeouts.attempt, "attempt", timeouts.attempt))
+        if self._stream is None and self._request_over:
+            if timeouts.first_byte is not None:
+                limits.append((self._active + timeouts.first_byte, "first_byte", timeouts.first_byte))
+        elif timeouts.idle is not None:
+            limits.append((self._active + timeouts.idle, "idle", timeouts.idle))
+        return limits
+
+    def _check(self) -> None:
+        self._alarm = None
+        if self._call is None:
+            return
+        now = self._sweep.now()
+        # A job that is slow to send or to take is not the upstream's silence.
+        waits_for_job = (
+            self._read_paused if self._stream is not None else not (self._request_over or self._write_paused)
+        )
+        if waits_for_job:
+            self._active = now
+        for when, phase, limit in self._limits():
+            if now >= when:
+                self._fail(AttemptTimedOut(phase, limit, sent=True))
+                return
+        self._watch()

@@ -1,0 +1,91 @@
+"""The one ordered list of layers. Read it from the top: the first line is what a call meets first."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.layers.admission import AdmitAttempts
+from blueprint_proxy.layers.attempt import MakeAttempt
+from blueprint_proxy.layers.breaking import BreakCircuits
+from blueprint_proxy.layers.credentials import InjectCredential
+from blueprint_proxy.layers.deadline import KeepDeadline
+from blueprint_proxy.layers.links import LeadLinksBack
+from blueprint_proxy.layers.recording import RecordCalls
+from blueprint_proxy.layers.repeats import AnswerRepeats
+from blueprint_proxy.layers.retrying import RetryFailures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blueprint_proxy.calls import Next
+    from blueprint_proxy.secrets.credential import Credential
+    from blueprint_proxy.sweep import Sweep
+    from blueprint_proxy.telemetry.stream import Telemetry
+    from blueprint_proxy.upstreams.kind import Kind
+    from blueprint_proxy.upstreams.links import Links
+
+    Wrap = Callable[[Next], Next]
+
+
+def compose(layers: list[Wrap | None], transport: Next) -> Next:
+    """The transport inside of all layers, the first one outermost. None stands for a layer that this upstream lacks."""
+    following = transport
+    for wrap in reversed(layers):
+        if wrap is not None:
+            following = wrap(following)
+    return following
+
+
+class Pipelines:
+    """The two ways through one upstream's layers: all of them, or, with `mode: off`, those that only relay.
+
+    `resources` are the operations whose replies are documents with links; `repeats_known` says that the kind's SDK names its
+    repeats.
+    """
+
+    def __init__(
+        self,
+        transport: Next,
+        *,
+        kind: Kind,
+        telemetry: Telemetry,
+        sweep: Sweep,
+        credential: Credential | None,
+        links: Links | None,
+        resources: frozenset[str],
+        repeats_known: bool,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        now = sweep.now
+        attempt = partial(MakeAttempt, kind=kind, now=now)
+        inject = partial(InjectCredential, credential=credential) if credential is not None else None
+        lead_back = partial(LeadLinksBack, links=links, resources=resources) if links is not None else None
+        guarded: list[Wrap | None] = [
+            # outside the deadline and the retries: an SDK's repeat of what was given up must not be tried again
+            partial(AnswerRepeats, telemetry=telemetry, now=now) if repeats_known else None,
+            # covers all attempts and every wait between them
+            partial(KeepDeadline, sweep=sweep),
+            # outside admission and breaker: every attempt asks for leave anew, and a wait holds no place
+            partial(RetryFailures, telemetry=telemetry, now=now, chance=chance),
+            # outside the breaker: what waits for its turn is not at the upstream yet, and says nothing about it
+            partial(AdmitAttempts, telemetry=telemetry, sweep=sweep, chance=chance),
+            # inside the retries, so that each attempt counts; its refusal is no UpstreamError and is never repeated
+            partial(BreakCircuits, telemetry=telemetry, now=now),
+            # inside breaker and retry: a document that is cut short while it is read is a failed attempt
+            lead_back,
+            # as far in as can be: no layer outside can log what it never saw
+            inject,
+            attempt,
+        ]
+        # outermost: sees every call once, whatever happens inside
+        self._record = RecordCalls(compose(guarded, transport), telemetry=telemetry, now=now)
+        relaying = compose([lead_back, inject, attempt], transport)
+        self._record_relayed = RecordCalls(relaying, telemetry=telemetry, now=now)
+        self.guard: Next = self._record
+        self.relay: Next = self._record_relayed
+
+    @property
+    def in_flight(self) -> int:
+        return self._record.in_flight + self._record_relayed.in_flight

@@ -1,0 +1,1 @@
+"""Secrets: where they come from, and the one place that puts them into a field."""

@@ -1,0 +1,111 @@
+"""From an upstream's settings to an Upstream that serves: its kind, its pool, its pipelines."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.config import read_secret
+from blueprint_proxy.outbound.http1 import Http1Transport
+from blueprint_proxy.outbound.pool import Origin, Pool
+from blueprint_proxy.pipeline import Pipelines
+from blueprint_proxy.secrets.credential import Credential
+from blueprint_proxy.telemetry.events import CredentialMissing
+from blueprint_proxy.upstreams.gcs import OBJECT_METADATA, GcsKind
+from blueprint_proxy.upstreams.gemini import GeminiKind
+from blueprint_proxy.upstreams.http import HttpKind
+from blueprint_proxy.upstreams.links import Links
+from blueprint_proxy.upstreams.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from blueprint_proxy.config import Secret, UpstreamSettings
+    from blueprint_proxy.sweep import Sweep
+    from blueprint_proxy.telemetry.stream import Telemetry
+    from blueprint_proxy.upstreams.kind import Kind
+
+KINDS: dict[str, Kind] = {
+    "http": HttpKind(),
+    "gcs": GcsKind(),
+    "gemini": GeminiKind(),
+    "particulate": HttpKind(),  # relayed as plain HTTP until its own issue
+}
+LINKED = frozenset({"gcs", "gemini"})
+"""Kinds whose replies hold links that lead around the proxy."""
+SAYS_REPEATS = frozenset({"gcs"})
+"""Kinds whose SDK marks its own repeats of one call."""
+IDLE_CAP = 256
+"""Idle connections kept to one upstream: what the largest default concurrency leaves behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every upstream of this process shares."""
+
+    telemetry: Telemetry
+    sweep: Sweep
+    via: bytes
+    spool: Path
+    on_secret: Callable[[Secret], None]
+
+
+def build(settings: UpstreamSettings, around: Surroundings, earlier: Upstream | None = None) -> Upstream:
+    """An upstream of a kind that is served over HTTP. OSError or ssl.SSLError for a TLS file that cannot be used."""
+    kind = KINDS[settings.kind]
+    url = settings.url
+    context = _tls(settings) if url.is_tls else None
+    pool = Pool(Origin(url.host, url.port, url.unix, context), around.sweep, cap=IDLE_CAP)
+    authority, base_path = url.authority.encode("ascii"), url.base_path.encode("ascii")
+    pipelines = Pipelines(
+        Http1Transport(pool, authority=authority, base_path=base_path, via=around.via),
+        kind=kind,
+        telemetry=around.telemetry,
+        sweep=around.sweep,
+        credential=_credential(settings, kind, around),
+        links=Links(authority, base_path) if settings.kind in LINKED else None,
+        resources=OBJECT_METADATA if settings.kind == "gcs" else frozenset(),
+        repeats_known=settings.kind in SAYS_REPEATS,
+    )
+    return Upstream(
+        settings,
+        kind,
+        pipelines,
+        pool,
+        telemetry=around.telemetry,
+        now=around.sweep.now,
+        spool=around.spool,
+        drops_credentials=settings.credential is not None,
+        earlier=earlier,
+    )
+
+
+def _tls(settings: UpstreamSettings) -> ssl.SSLContext:
+    files = settings.tls
+    context = ssl.create_default_context(cafile=files.ca)
+    context.set_alpn_protocols(["http/1.1"])
+    if files.cert is not None:
+        context.load_cert_chain(files.cert, files.key)
+    return context
+
+
+def _credential(settings: UpstreamSettings, kind: Kind, around: Surroundings) -> Credential | None:
+    source = settings.credential
+    if source is None:
+        return None
+    emit = around.telemetry.emit
+    return Credential(
+        source,
+        source.header or kind.credential_header,
+        read=read_secret,
+        now=around.sweep.now,
+        on_found=around.on_secret,
+        on_problem=partial(_missing, settings.name, source.secret or str(source), emit),
+    )
+
+
+def _missing(upstream: str, secret: str, emit: Callable[[CredentialMissing], None], _problem: str) -> None:
+    emit(CredentialMissing(upstream, secret))

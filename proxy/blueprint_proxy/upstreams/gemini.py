@@ -1,0 +1,61 @@
+"""Kind gemini: the Gemini API, v1 and v1beta.
+
+First version: names, what may be repeated, whose fault a failure is, the key. Completeness, quotas per model and the journal
+are a later issue's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from blueprint_proxy.calls import Verdict
+from blueprint_proxy.upstreams.kind import Operation, judge_status
+
+if TYPE_CHECKING:
+    from blueprint_proxy.calls import Call, Reply
+    from blueprint_proxy.http1.heads import RequestHead
+
+_METHOD = re.compile(rb"/(?:v1|v1beta|v1alpha)/[^?]*?/[^/?:]+:([A-Za-z]+)(?:\?|$)")
+_COLLECTION = re.compile(rb"/(?:v1|v1beta|v1alpha)/([a-zA-Z]+)(?:/[^?]*)?(?:\?|$)")
+_UPLOAD = re.compile(rb"/upload/(?:v1|v1beta|v1alpha)/")
+
+_ANSWERS = frozenset({"generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"})
+"""Methods that answer and change nothing: each may be asked again, at the price of one more answer."""
+_COLLECTIONS = frozenset({b"models", b"files", b"cachedContents", b"tunedModels", b"operations", b"batches"})
+
+_KNOWN = {name: Operation(name, repeatable=True) for name in _ANSWERS}
+_OTHER_METHOD = Operation("other", repeatable=False)
+
+
+class GeminiKind:
+    """A POST is repeatable where it only answers. Of an upload, starting a session and asking for its state may be
+    repeated; a chunk may not, because a lost reply leaves open how much of it was stored.
+    """
+
+    credential_header = ("x-goog-api-key", "{}")
+    credential_fields = frozenset({b"x-goog-api-key", b"authorization"})
+    credential_parameters = frozenset({b"key"})
+
+    def operation(self, head: RequestHead, target: bytes) -> Operation:  # noqa: PLR6301 -- a Kind's shape
+        called = _METHOD.match(target)
+        if called is not None:
+            return _KNOWN.get(called[1].decode("ascii"), _OTHER_METHOD)
+        if _UPLOAD.match(target):
+            return _upload(head)
+        collection = _COLLECTION.match(target)
+        name = collection[1] if collection is not None and collection[1] in _COLLECTIONS else b"other"
+        return Operation(f"{name.decode('ascii')}.{head.method}", repeatable=head.method in {"GET", "HEAD", "DELETE"})
+
+    def judge(self, call: Call, reply: Reply) -> Verdict:  # noqa: PLR6301 -- a Kind's shape
+        """A bad key is a 400 or 403 here, never a 401: no failure of the service (facts/dependencies.md §5)."""
+        return judge_status(call, reply)
+
+
+def _upload(head: RequestHead) -> Operation:
+    command = next((value.lower() for name, value in head.fields if name.lower() == b"x-goog-upload-command"), b"")
+    if command == b"start":
+        return Operation("files.upload.start", repeatable=True)
+    if command == b"query":
+        return Operation("files.upload.query", repeatable=True)
+    return Operation("files.upload", repeatable=False)

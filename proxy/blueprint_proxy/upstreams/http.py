@@ -1,0 +1,31 @@
+"""Kind http: any HTTP service, with nothing known but HTTP itself."""
+
+from __future__ import annotations
+
+from blueprint_proxy.http1.heads import RequestHead
+from blueprint_proxy.upstreams.kind import Operation, judge_status
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""Methods that may be sent twice by their definition (RFC 9110 §9.2.2)."""
+
+_NAMED = {method: Operation(method, method in IDEMPOTENT) for method in (*IDEMPOTENT, "POST", "PATCH")}
+
+
+class HttpKind:
+    """Operations are named by their method, or by the job with x-blueprint-operation. An Idempotency-Key makes a POST
+    or PATCH repeatable: that is what the field is for, and it goes up unchanged.
+    """
+
+    credential_header = ("authorization", "Bearer {}")
+    credential_fields = frozenset({b"authorization"})
+    credential_parameters: frozenset[bytes] = frozenset()
+    judge = staticmethod(judge_status)
+
+    def operation(self, head: RequestHead, target: bytes) -> Operation:  # noqa: ARG002, PLR6301 -- a Kind's shape
+        named = head.own.get(b"x-blueprint-operation") if head.own else None
+        operation = _NAMED.get(head.method) or Operation("other", repeatable=False)
+        if named is not None:
+            operation = operation._replace(name=named.decode("latin-1"))
+        if not operation.repeatable and head.noted.get(b"idempotency-key"):
+            operation = operation._replace(repeatable=head.method in {"POST", "PATCH"})
+        return operation

@@ -1,0 +1,261 @@
+"""One upstream at run time: from a request's head to a Call, and the state that its calls share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from blueprint_proxy.bodies.request import RequestBody
+from blueprint_proxy.calls import Call
+from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.policies.breaker import Breaker
+from blueprint_proxy.policies.budget import RetryBudget
+from blueprint_proxy.policies.concurrency import Concurrency
+from blueprint_proxy.policies.deadline import earliest, grpc_timeout, server_timeout, timeout_ms
+from blueprint_proxy.policies.policy_set import PolicySet
+from blueprint_proxy.policies.rate import TokenBucket
+from blueprint_proxy.policies.retry import RetryPolicy
+from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from blueprint_proxy.bodies.stream import Flow
+    from blueprint_proxy.calls import Headers, Reply
+    from blueprint_proxy.config import OperationSettings, UpstreamSettings
+    from blueprint_proxy.http1.heads import RequestHead
+    from blueprint_proxy.outbound.pool import Pool
+    from blueprint_proxy.pipeline import Pipelines
+    from blueprint_proxy.policies.breaker import Change
+    from blueprint_proxy.telemetry.stream import Telemetry
+    from blueprint_proxy.upstreams.kind import Kind
+
+_Policy = TypeVar("_Policy", Breaker, RetryBudget, Concurrency, TokenBucket)
+
+_PARSERS: tuple[tuple[bytes, Callable[[bytes], float]], ...] = (
+    (b"x-server-timeout", server_timeout),
+    (b"grpc-timeout", grpc_timeout),
+)
+
+
+class Upstream:
+    """What serves the calls to one configured upstream.
+
+    Policies live as long as the upstream's settings for them: `earlier` is the upstream of this name from before a reload,
+    whose policies are taken over where nothing about them has changed.
+    """
+
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        kind: Kind,
+        pipelines: Pipelines,
+        pool: Pool,
+        *,
+        telemetry: Telemetry,
+        now: Callable[[], float],
+        spool: Path,
+        drops_credentials: bool,
+        earlier: Upstream | None = None,
+    ) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self.kind = kind
+        self.pipelines = pipelines
+        self.pool = pool
+        self._emit = telemetry.emit
+        self._now = now
+        self._spool = spool
+        self._drops_credentials = drops_credentials
+        self._by_settings: dict[int, tuple[OperationSettings, PolicySet]] = {}
+        self.stateful: dict[tuple[str, str], tuple[object, Breaker | RetryBudget | Concurrency | TokenBucket]] = {}
+        self._earlier = earlier.stateful if earlier is not None else {}
+
+    def send(self, call: Call) -> Awaitable[Reply]:
+        """Through the pipeline of the call's mode."""
+        return self.pipelines.relay(call) if call.settings.mode == "off" else self.pipelines.guard(call)
+
+    def call(
+        self,
+        head: RequestHead,
+        target: bytes,
+        whole: bytes | None,
+        flow: Flow,
+        *,
+        request_id: str,
+        run: str | None,
+        public_url: bytes,
+        interim: Callable[[int, Headers], None] | None,
+    ) -> Call:
+        """The Call that `head` asks for at `target`; Refusal for a bad timeout field or a body over the limit.
+
+        `whole` is the body if all of it came with the head (b"" where there is none), None if it is still to come.
+        """
+        now = self._now()
+        operation = self.kind.operation(head, target)
+        path = target.partition(b"?")[0].decode("latin-1") if self.settings.has_path_patterns else ""
+        settings = self.settings.for_operation(operation.name, head.method, path)
+        policies = self._policies(settings)
+        repeatable = operation.repeatable
+        if settings.operation_class is not None:
+            repeatable = settings.operation_class != "unsafe"
+        headers = head.fields
+        if self._drops_credentials:
+            dropped = self.kind.credential_fields
+            headers = [pair for pair in headers if pair[0].lower() not in dropped]
+            target = _without_parameters(target, self.kind.credential_parameters)
+        deadline = settings.deadline if settings.mode == "enforce" else None
+        stated = False
+        if head.own or head.noted:
+            asked, stated = _stated_timeout(head)
+            deadline = earliest(deadline, asked if settings.mode != "off" else None)
+        call = Call(
+            upstream=self.name,
+            operation=operation.name,
+            method=head.method,
+            target=target,
+            headers=headers,
+            body=b"",
+            settings=settings,
+            policies=policies,
+            repeatable=repeatable,
+            request_id=request_id,
+            arrived=now,
+            deadline=None if deadline is None else now + deadline,
+            run=run,
+            public_url=public_url,
+            invocation=operation.invocation,
+            states_timeout=stated,
+            interim=interim,
+        )
+        limit = settings.body.limit
+        if limit is not None and head.length is not None and head.length > limit:
+            raise Refusal(
+                Reason.TOO_LARGE,
+                f"a request body of {head.length} bytes; upstream {self.name} takes {limit}",
+                sent=False,
+            )
+        call.body = whole if whole is not None else self._streamed(call, head, flow)
+        return call
+
+    def tick(self, now: float) -> None:
+        """Lets the breakers see the age of their calls in flight."""
+        for _, policy in self.stateful.values():
+            if isinstance(policy, Breaker):
+                policy.tick(now)
+
+    def breakers(self) -> dict[str, Breaker]:
+        """By owner: "" is the upstream's own, else the pattern that configured it."""
+        return {owner: policy for (_, owner), (_, policy) in self.stateful.items() if isinstance(policy, Breaker)}
+
+    @property
+    def queued(self) -> int:
+        return sum(policy.queued for _, policy in self.stateful.values() if isinstance(policy, Concurrency))
+
+    def _streamed(self, call: Call, head: RequestHead, flow: Flow) -> RequestBody:
+        body = call.settings.body
+        keeps = call.settings.mode == "enforce" and call.settings.retry.attempts > 1 and call.repeatable
+
+        def lost(why: str, received: int) -> None:
+            self._emit(BodyNotReplayable(call.upstream, call.operation, call.request_id, why, received))
+
+        return RequestBody(
+            flow,
+            head.length,
+            memory=body.memory if keeps else 0,
+            spool=body.spool if keeps else 0,
+            directory=self._spool,
+            on_lost=lost,
+            expects_continue=head.expect_continue,
+            limit=body.limit,
+        )
+
+    def _policies(self, settings: OperationSettings) -> PolicySet:
+        known = self._by_settings.get(id(settings))
+        if known is not None and known[0] is settings:
+            return known[1]
+        retry, budget, breaker, rate, concurrency = (
+            settings.retry, settings.retry_budget, settings.breaker, settings.rate, settings.concurrency,
+        )  # fmt: skip
+        owners = settings.owners
+        policies = PolicySet(
+            retry=RetryPolicy(retry.attempts, retry.base, retry.cap, retry.on),
+            budget=self._shared("retry_budget", owners, budget, lambda: RetryBudget(budget.ratio, budget.min)),
+            breaker=self._shared("breaker", owners, breaker, lambda: self._breaker(settings)),
+            rate=self._shared("rate", owners, rate, lambda: TokenBucket(rate.per_second, rate.burst)),
+            concurrency=self._shared(
+                "concurrency", owners, concurrency, lambda: Concurrency(concurrency.limit, concurrency.queue)
+            ),
+            observing=settings.mode == "observe",
+        )
+        if len(self._by_settings) > 256:
+            self._by_settings.clear()
+        self._by_settings[id(settings)] = (settings, policies)
+        return policies
+
+    def _shared(self, name: str, owners: Mapping[str, str], settings: object, make: Callable[[], _Policy]) -> _Policy:
+        """The policy of this owner: today's, or the one from before a reload if it was configured the same."""
+        key = (name, owners[name])
+        for held in (self.stateful, self._earlier):
+            known = held.get(key)
+            if known is not None and known[0] == settings:
+                self.stateful[key] = known
+                return cast("_Policy", known[1])
+        policy = make()
+        self.stateful[key] = (settings, policy)
+        return policy
+
+    def _breaker(self, settings: OperationSettings) -> Breaker:
+        of, owner = settings.breaker, settings.owners["breaker"]
+
+        def changed(change: Change) -> None:
+            self._emit(
+                BreakerChanged(
+                    self.name, owner, change.old.value, change.new.value, change.why.value, change.retry_after
+                )
+            )
+
+        return Breaker(
+            window=of.window,
+            min_calls=of.min_calls,
+            failure_ratio=of.failure_ratio,
+            slow_call=of.slow_call,
+            slow_ratio=of.slow_ratio,
+            consecutive=of.consecutive,
+            age=of.age,
+            open_for=of.open,
+            open_cap=of.open_cap,
+            probes=of.probes,
+            probe_lease=of.probe_lease,
+            on_change=changed,
+        )
+
+
+def _stated_timeout(head: RequestHead) -> tuple[float | None, bool]:
+    """The smallest timeout that the job's fields state, in seconds, and whether one of them goes up rewritten."""
+    asked: float | None = None
+    rewritten = False
+    try:
+        own = head.own.get(b"x-blueprint-timeout-ms")
+        if own is not None:
+            asked = timeout_ms(own)
+        for name, parse in _PARSERS:
+            value = head.noted.get(name)
+            if value is not None:
+                asked = earliest(asked, parse(value))
+                rewritten = True
+    except ValueError as problem:
+        raise Refusal(Reason.BAD_REQUEST, str(problem), sent=False) from problem
+    return asked, rewritten
+
+
+def _without_parameters(target: bytes, names: frozenset[bytes]) -> bytes:
+    """The target without the query parameters of these names; untouched where there are none."""
+    path, mark, query = target.partition(b"?")
+    if not mark or not names:
+        return target
+    pairs = query.split(b"&")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0] not in names]
+    if len(kept) == len(pairs):
+        return target
+    return path + b"?" + b"&".join(kept) if kept else path

@@ -1,0 +1,393 @@
+"""Starting, reloading, draining, and the ways in and out: unix sockets and TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.tls import make_certificates
+from support.wire import PATIENCE, CutShortError, chunked_head, reply, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.proxy import RunningProxy, StartProxy
+    from support.raw_upstream import RawUpstream, StartUpstream, UpstreamConnection
+    from support.tls import Certificates
+
+
+def one_upstream(server: RawUpstream, **more: Any) -> dict[str, Any]:
+    return {"upstreams": {"it": {"kind": "http", "url": server.url, "retry": {"attempts": 1}, **more}}}
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def held(server: RawUpstream) -> threading.Event:
+    """The server answers each request with its target once the event is set."""
+    release = threading.Event()
+
+    def handle(sent: Any, connection: UpstreamConnection) -> bytes:
+        connection.wait(release)
+        body: bytes = sent.target
+        return reply(200, body)
+
+    server.serve(handle)
+    return release
+
+
+def takes_no_calls(running: RunningProxy) -> bool:
+    """True once a new connection is refused, or answered with `draining`."""
+    try:
+        client = running.client()
+        answer = client.call("GET", "/nowhere/x")
+        client.close()
+    except (ConnectionError, CutShortError):
+        return True
+    if answer.status == 404:
+        return False
+    assert (answer.status, answer.error) == (503, "draining")
+    return True
+
+
+def test_sigterm_lets_a_call_in_flight_end(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    release = held(server)
+    running = proxy(one_upstream(server))
+    client = running.client()
+    client.send(request("GET", "/it/slow"))
+    server.wait_for_requests(1)
+    running.signal(signal.SIGTERM)
+    eventually(lambda: takes_no_calls(running))
+    assert running.alive
+    release.set()
+    assert client.read_reply().body == b"/slow"
+    assert running.wait() == 0
+    client.close()
+
+
+def test_sigterm_lets_a_stream_in_flight_end(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    release = threading.Event()
+
+    def stream(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(chunked_head() + b"5\r\nfirst\r\n")
+        connection.wait(release)
+        connection.send(b"4\r\nlast\r\n0\r\n\r\n")
+
+    server.script(stream)
+    running = proxy(one_upstream(server))
+    client = running.client()
+    client.send(request("GET", "/it/slow"))
+    client.until(b"first\r\n", "the first piece")
+    running.signal(signal.SIGTERM)
+    eventually(lambda: takes_no_calls(running))
+    release.set()
+    client.until(b"last\r\n0\r\n\r\n", "the end")
+    assert running.wait() == 0
+    client.close()
+
+
+def test_an_idle_connection_does_not_hold_the_drain_up(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    running = proxy({**one_upstream(server), "drain": {"grace": "60s"}})
+    client = running.client()
+    assert client.call("GET", "/it/x").body == b"hello"
+    running.signal(signal.SIGTERM)
+    client.assert_closed()
+    assert running.wait() == 0
+    client.close()
+
+
+def test_a_call_that_outlasts_the_grace_is_cut_and_the_exit_is_still_clean(
+    proxy: StartProxy, upstream: StartUpstream
+) -> None:
+    server = upstream()
+    server.serve(lambda _, connection: connection.wait_closed().encode())
+    running = proxy({**one_upstream(server), "drain": {"grace": "200ms"}})
+    client = running.client()
+    client.send(request("GET", "/it/hangs"))
+    server.wait_for_requests(1)
+    running.signal(signal.SIGTERM)
+    with contextlib.suppress(CutShortError, ConnectionResetError):
+        assert client.read_reply().status == 503
+    assert running.wait() == 0
+    server.wait_until(lambda: server.connections[0].ended is not None)
+    client.close()
+
+
+def test_sigterm_under_load_ends_every_call_one_way_or_the_other(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    running = proxy(one_upstream(server))
+    odd: list[str] = []
+    done = threading.Event()
+    answered = threading.Semaphore(0)
+
+    def job() -> None:
+        while not done.is_set():
+            try:
+                client = running.client()
+            except OSError:
+                return
+            try:
+                answer = client.call("GET", "/it/x")
+                answered.release()
+                if (answer.status, answer.error) not in {(200, None), (503, "draining")}:
+                    odd.append(f"{answer.status} {answer.error}")
+            except (CutShortError, ConnectionError) as failure:
+                if client.received:
+                    odd.append(f"cut after {bytes(client.received)!r}: {failure}")
+            finally:
+                client.close()
+
+    jobs = [threading.Thread(target=job) for _ in range(8)]
+    for one in jobs:
+        one.start()
+    for _ in range(50):
+        assert answered.acquire(timeout=PATIENCE)
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    done.set()
+    for one in jobs:
+        one.join(PATIENCE)
+    assert odd == []
+
+
+def test_sigint_drains_too(proxy: StartProxy, upstream: StartUpstream) -> None:
+    running = proxy(one_upstream(upstream()))
+    running.signal(signal.SIGINT)
+    assert running.wait() == 0
+
+
+# Reload
+
+
+@pytest.mark.parametrize("told", ["by a signal", "by the file alone"])
+def test_a_reload_moves_new_calls_and_drops_none(proxy: StartProxy, upstream: StartUpstream, told: str) -> None:
+    old, new = upstream(), upstream()
+    release = held(old)
+    new.answer(reply(200, b"from the new one"))
+    running = proxy(one_upstream(old))
+    client = running.client()
+    client.send(request("GET", "/it/slow"))
+    old.wait_for_requests(1)
+    if told == "by a signal":
+        running.write_config(one_upstream(new))
+    else:
+        running.write_config(one_upstream(new), signal_too=False)
+
+    def moved() -> bool:
+        one = running.client()
+        answer = one.call("GET", "/it/x", ("x-blueprint-timeout-ms", "100"))
+        one.close()
+        return answer.body == b"from the new one"
+
+    eventually(moved)
+    client.assert_open()
+    release.set()
+    assert client.read_reply().body == b"/slow"
+    assert client.call("GET", "/it/x").body == b"from the new one"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "bad", ["upstreams: [", "upstreams: {it: {kind: http, url: 7}}\nnonsense: true\n", "- a\n- list\n", "\x00"]
+)
+def test_a_bad_file_changes_nothing_but_a_log_line(proxy: StartProxy, upstream: StartUpstream, bad: str) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    running = proxy(one_upstream(server))
+    client = running.client()
+    assert client.call("GET", "/it/x").body == b"hello"
+    before = len(running.log)
+    running.write_config_text(bad)
+    eventually(lambda: "ERROR" in running.log[before:] or "WARNING" in running.log[before:])
+    assert client.call("GET", "/it/x").body == b"hello"
+    assert running.get_admin("/readyz")[0] == 200
+    client.close()
+
+
+def test_a_reload_can_add_and_take_away_an_upstream(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    running = proxy(one_upstream(server))
+    client = running.client()
+    assert client.call("GET", "/that/x").status == 404
+    running.write_config({"upstreams": {"that": {"kind": "http", "url": server.url}}})
+    eventually(lambda: client.call("GET", "/that/x").status == 200)
+    assert client.call("GET", "/it/x").status == 404
+    client.close()
+
+
+# Ways in and out
+
+
+def test_the_listener_can_be_a_unix_socket_for_its_owner_only(
+    proxy: StartProxy, upstream: StartUpstream, tmp_path: Path
+) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    path = tmp_path / "in.sock"
+    running = proxy({**one_upstream(server), "listen": {"http": f"unix:{path}"}})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    client = running.client()
+    assert client.call("GET", "/it/x").body == b"hello"
+    client.close()
+    running.stop()
+    assert not path.exists()
+
+
+def test_a_socket_file_left_behind_by_a_killed_proxy_is_no_obstacle(
+    proxy: StartProxy, upstream: StartUpstream, tmp_path: Path
+) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    config = {**one_upstream(server), "listen": {"http": f"unix:{tmp_path / 'in.sock'}"}}
+    first = proxy(config)
+    first.process.kill()
+    first.process.wait()
+    second = proxy(config)
+    client = second.client()
+    assert client.call("GET", "/it/x").body == b"hello"
+    client.close()
+    first.expected_exit = -signal.SIGKILL
+
+
+def test_the_upstream_can_be_a_unix_socket(proxy: StartProxy, upstream: StartUpstream, tmp_path: Path) -> None:
+    server = upstream(unix=tmp_path / "out.sock")
+    server.answer(reply(200, b"hello"))
+    client = proxy(one_upstream(server)).client()
+    assert client.call("GET", "/it/a%2Fb?c").body == b"hello"
+    assert server.requests[0].target == b"/a%2Fb?c"
+    assert server.requests[0].value("host")
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+def test_an_upstream_behind_tls_is_reached(
+    proxy: StartProxy, upstream: StartUpstream, certificates: Certificates
+) -> None:
+    server = upstream(tls=certificates.server)
+    server.answer(reply(200, b"hello"))
+    client = proxy(one_upstream(server, tls={"ca": str(certificates.ca)})).client()
+    assert client.call("POST", "/it/x", body=b"a" * 200_000).body == b"hello"
+    assert server.requests[0].body == b"a" * 200_000
+    assert client.call("GET", "/it/x").body == b"hello"
+    assert len(server.connections) == 1
+    client.close()
+
+
+def test_a_client_certificate_is_shown(proxy: StartProxy, upstream: StartUpstream, certificates: Certificates) -> None:
+    server = upstream(tls=certificates.server_for_known_clients)
+    server.answer(reply(200, b"hello"))
+    tls = {"ca": str(certificates.ca), "cert": str(certificates.client_cert), "key": str(certificates.client_key)}
+    client = proxy(one_upstream(server, tls=tls)).client()
+    assert client.call("GET", "/it/x").body == b"hello"
+    client.close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    proxy: StartProxy, upstream: StartUpstream, certificates: Certificates
+) -> None:
+    server = upstream(tls=certificates.server)
+    server.answer(reply(200, b"hello"))
+    client = proxy(one_upstream(server)).client()
+    answer = client.call("GET", "/it/x")
+    assert (answer.status, answer.error) == (502, "upstream_unreachable")
+    assert answer.value("x-blueprint-not-sent") == b"true"
+    assert server.requests == []
+    client.close()
+
+
+def test_the_systems_trust_store_is_asked(
+    proxy: StartProxy, upstream: StartUpstream, certificates: Certificates
+) -> None:
+    server = upstream(tls=certificates.server)
+    server.answer(reply(200, b"hello"))
+    client = proxy(one_upstream(server), {"SSL_CERT_FILE": str(certificates.ca)}).client()
+    assert client.call("GET", "/it/x").body == b"hello"
+    client.close()
+
+
+def test_a_certificate_of_another_name_is_refused(
+    proxy: StartProxy, upstream: StartUpstream, certificates: Certificates
+) -> None:
+    server = upstream(tls=certificates.server)
+    server.answer(reply(200, b"hello"))
+    config = one_upstream(server, tls={"ca": str(certificates.ca)})
+    config["upstreams"]["it"]["url"] = server.url.replace("127.0.0.1", "127.0.0.2")
+    server_elsewhere = config["upstreams"]["it"]["url"]
+    assert "127.0.0.2" in server_elsewhere
+    client = proxy(config).client()
+    assert client.call("GET", "/it/x").status == 502
+    assert server.requests == []
+    client.close()
+
+
+# Keys
+
+
+KEY = "sk-end-to-end-0123456789abcdef"
+
+
+def test_a_key_goes_upstream_and_nowhere_else(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"), reply(500, b"broken"), reply(200, b"hello"))
+    credential = {"env": "END_TO_END_KEY", "header": "authorization: Bearer {}"}
+    running = proxy(one_upstream(server, credential=credential), {"END_TO_END_KEY": KEY})
+    client = running.client()
+    client.call("GET", "/it/x", ("Authorization", "Bearer the-jobs-own"))
+    client.call("GET", "/it/y?key=the-jobs-own")
+    client.call("GET", "/nowhere/y")
+    server.stop()
+    assert client.call("GET", "/it/z").status == 502
+    assert server.requests[0].values("authorization") == [f"Bearer {KEY}".encode()]
+    said = bytes(client.received).decode("latin-1")
+    client.close()
+    for path in ("/metrics", "/v1/config", "/v1/upstreams", "/readyz"):
+        said += running.get_admin(path)[1].decode()
+    running.stop()
+    assert KEY not in said + running.log
+    assert "the-jobs-own" not in running.log
+
+
+def test_a_missing_key_is_named_and_the_rest_works(proxy: StartProxy, upstream: StartUpstream) -> None:
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    config = one_upstream(server, credential={"env": "NOT_SET_ANYWHERE", "header": "authorization: Bearer {}"})
+    config["upstreams"]["open"] = {"kind": "http", "url": server.url}
+    client = proxy(config).client()
+    answer = client.call("GET", "/it/x")
+    assert (answer.status, answer.error) == (403, "forbidden")
+    assert b"NOT_SET_ANYWHERE" in answer.body
+    assert client.call("GET", "/open/x").body == b"hello"
+    assert len(server.requests) == 1
+    client.close()
+
+
+def test_an_upstream_that_is_the_proxy_itself_is_refused_at_start(proxy: StartProxy) -> None:
+    with pytest.raises(AssertionError, match="exit code 2"):
+        proxy(
+            {
+                "listen": {"http": "127.0.0.1:18900"},
+                "upstreams": {"self": {"kind": "http", "url": "http://localhost:18900"}},
+            }
+        )

@@ -1,0 +1,325 @@
+"""Bodies on their way: at once, with backpressure, and cancelled when the job has left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.wire import PATIENCE, chunked, chunked_head, reply, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.proxy import StartProxy
+    from support.raw_client import RawClient
+    from support.raw_upstream import StartUpstream, UpstreamConnection
+    from support.stage import Stage
+
+MIB = 1024 * 1024
+LARGE = 256 * MIB
+EXTRA = 16 * MIB
+"""The bound of issue 2 for a body of any size beside a slow peer."""
+
+
+def test_an_event_reaches_the_job_before_the_next_one_is_sent(plain: Stage) -> None:
+    seen = [threading.Event() for _ in range(3)]
+
+    def events(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(chunked_head(200, ("Content-Type", "text/event-stream")))
+        for number in range(3):
+            data = b"data: %d\n\n" % number
+            connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+            connection.wait(seen[number])
+        connection.send(b"0\r\n\r\n")
+
+    plain.upstream.script(events)
+    client = plain.client()
+    client.send(request("GET", plain.path(), ("Accept", "text/event-stream")))
+    client.until(b"\r\n\r\n", "the head")
+    for number in range(3):
+        client.until(b"data: %d\n\n" % number, "an event")
+        seen[number].set()
+    client.until(b"0\r\n\r\n", "the end")
+
+
+def test_the_head_reaches_the_job_before_the_body_begins(plain: Stage) -> None:
+    seen = threading.Event()
+
+    def wait_between(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        connection.wait(seen)
+        connection.send(b"hello")
+
+    plain.upstream.script(wait_between)
+    client = plain.client()
+    client.send(request("GET", plain.path()))
+    client.until(b"\r\n\r\n", "the head")
+    seen.set()
+    assert client.exactly(5, "the body") == b"hello"
+
+
+def test_a_piece_of_an_upload_reaches_the_upstream_before_the_next_one_is_sent(plain: Stage) -> None:
+    seen = [threading.Event() for _ in range(3)]
+
+    def receive(connection: UpstreamConnection) -> None:
+        connection.read_head()
+        for number in range(3):
+            assert connection.read_chunk() == b"piece %d" % number
+            seen[number].set()
+        assert connection.read_chunk() == b""
+        connection.read_trailers()
+        connection.send(reply())
+
+    plain.upstream.script(receive)
+    client = plain.client()
+    client.send(request("POST", plain.path(), ("Transfer-Encoding", "chunked")))
+    for number in range(3):
+        client.send(b"7\r\npiece %d\r\n" % number)
+        assert seen[number].wait(PATIENCE)
+    client.send(b"0\r\n\r\n")
+    assert client.read_reply().status == 200
+
+
+# Memory
+
+
+def until_it_stands_still(value: Callable[[], int]) -> int:
+    """Polls until the value has not moved for a third of a second: everything between the peers is full."""
+    deadline = time.monotonic() + 30
+    before, still = value(), 0
+    while still < 10:
+        time.sleep(0.03)
+        now = value()
+        still = still + 1 if now == before and now else 0
+        before = now
+        assert time.monotonic() < deadline, "never blocked"
+    return before
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "close"])
+def test_a_slow_reader_costs_no_memory(proxy: StartProxy, upstream: StartUpstream, framing: str) -> None:
+    server = upstream()
+    server.answer(reply(200, b"warm"))
+    running = proxy({"upstreams": {"big": {"kind": "http", "url": server.url}}})
+    assert running.client().call("GET", "/big/warm").body == b"warm"
+    sent = 0
+    piece = bytes(MIB)
+
+    def download(_: object, connection: UpstreamConnection) -> None:
+        nonlocal sent
+        connection.sock.settimeout(60)
+        head = {
+            "length": reply(200, b"").replace(b"Content-Length: 0", b"Content-Length: %d" % LARGE),
+            "chunks": chunked_head(),
+            "close": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        }
+        connection.send(head[framing])
+        for _ in range(LARGE // MIB):
+            connection.send(b"%x\r\n%b\r\n" % (MIB, piece) if framing == "chunks" else piece)
+            sent += MIB
+        if framing == "chunks":
+            connection.send(b"0\r\n\r\n")
+        if framing == "close":
+            connection.half_close()
+
+    server.serve(download)
+    client = running.client(receive_buffer=65536)
+    before = running.rss()
+    running.forget_peak()
+    client.send(request("GET", "/big/file"))
+    client.until(b"\r\n\r\n", "the head")
+    assert until_it_stands_still(lambda: sent) < LARGE
+    assert client.sock.recv(1)
+    drain(client, LARGE - 1)
+    assert running.peak_rss() - before < EXTRA
+    client.close()
+
+
+def drain(client: RawClient, least: int) -> None:
+    """Reads at least so many bytes and drops them."""
+    buffer = bytearray(MIB)
+    while least > 0:
+        count = client.sock.recv_into(buffer)
+        assert count, "cut short"
+        least -= count
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_slow_upstream_costs_no_memory(proxy: StartProxy, upstream: StartUpstream, method: str) -> None:
+    server = upstream()
+    body = {"memory": "1MiB", "spool": "16MiB"}
+    running = proxy({"upstreams": {"big": {"kind": "http", "url": server.url, "body": body}}})
+    release = threading.Event()
+
+    def warm(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(reply(200, b"warm", ("Connection", "close")))
+
+    def receive(connection: UpstreamConnection) -> None:
+        connection.sock.settimeout(60)
+        connection.read_head()
+        connection.wait(release)
+        left = LARGE - len(connection._buffer)
+        buffer = bytearray(MIB)
+        while left:
+            left -= connection.sock.recv_into(buffer, min(left, MIB))
+        connection.send(reply(200, b"fine", ("Connection", "close")))
+
+    server.script(warm, receive)
+    client = running.client()
+    assert client.call("GET", "/big/warm").body == b"warm"
+    before = running.rss()
+    running.forget_peak()
+    client.send(request(method, "/big/file", ("Content-Length", str(LARGE))))
+    sent = 0
+
+    def send() -> None:
+        nonlocal sent
+        piece = bytes(MIB)
+        for _ in range(LARGE // MIB):
+            client.send(piece)
+            sent += MIB
+
+    client.sock.settimeout(60)
+    sender = threading.Thread(target=send, name="sender")
+    sender.start()
+    try:
+        assert until_it_stands_still(lambda: sent) < LARGE
+    finally:
+        release.set()
+        sender.join(60)
+    assert client.read_reply().body == b"fine"
+    assert running.peak_rss() - before < EXTRA
+    client.close()
+
+
+def test_a_slow_reader_does_not_hold_another_job_up(plain: Stage) -> None:
+    piece = bytes(MIB)
+
+    def handle(sent: object, connection: UpstreamConnection) -> bytes | None:
+        if sent.target == b"/small":  # type: ignore[attr-defined]
+            return reply(200, b"small")
+        connection.send(chunked_head())
+        for _ in range(64):
+            connection.send(b"%x\r\n%b\r\n" % (MIB, piece))
+        connection.send(b"0\r\n\r\n")
+        return None
+
+    plain.upstream.serve(handle)
+    slow = plain.client(receive_buffer=65536)
+    slow.send(request("GET", plain.path("/large")))
+    slow.until(b"\r\n\r\n", "the head")
+    for _ in range(5):
+        assert plain.call("GET", "/small").body == b"small"
+    slow.reset()
+
+
+# The job leaves
+
+
+def wait_for_end(connection: UpstreamConnection) -> None:
+    connection.read_request()
+    connection.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_a_job_that_leaves_before_the_reply_cancels_the_attempt(plain: Stage, how: str) -> None:
+    plain.upstream.script(wait_for_end)
+    client = plain.client()
+    client.send(request("GET", plain.path()))
+    plain.upstream.wait_for_requests(1)
+    getattr(client, how)()
+    plain.upstream.wait_until(lambda: plain.upstream.connections[0].ended is not None)
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_a_job_that_leaves_in_the_middle_of_a_reply_cancels_the_attempt(plain: Stage, how: str) -> None:
+    def pour(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(chunked_head())
+        piece = b"1000\r\n" + bytes(4096) + b"\r\n"
+        while True:
+            connection.send(piece)
+
+    plain.upstream.script(pour)
+    client = plain.client()
+    client.send(request("GET", plain.path()))
+    client.until(b"\r\n\r\n", "the head")
+    getattr(client, how)()
+    plain.upstream.wait_until(lambda: plain.upstream.connections[0].ended is not None)
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_a_job_that_leaves_a_stream_that_is_silent_cancels_the_attempt(plain: Stage, how: str) -> None:
+    def first_event(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(chunked_head() + b"5\r\nfirst\r\n")
+        connection.wait_closed()
+
+    plain.upstream.script(first_event)
+    client = plain.client()
+    client.send(request("GET", plain.path()))
+    client.until(b"first\r\n", "the first event")
+    getattr(client, how)()
+    plain.upstream.wait_until(lambda: plain.upstream.connections[0].ended is not None)
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_a_job_that_leaves_in_the_middle_of_its_upload_cancels_the_attempt(plain: Stage, how: str) -> None:
+    def receive(connection: UpstreamConnection) -> None:
+        connection.read_head()
+        connection.wait_closed()
+
+    plain.upstream.script(receive)
+    client = plain.client()
+    client.send(request("POST", plain.path(), ("Content-Length", "1000")) + b"a" * 500)
+    plain.upstream.wait_for_requests(1)
+    getattr(client, how)()
+    plain.upstream.wait_until(lambda: plain.upstream.connections[0].ended is not None)
+    assert not plain.upstream.requests[0].complete
+
+
+def test_a_job_that_leaves_while_a_retry_waits_ends_the_call(retrying: Stage) -> None:
+    retrying.upstream.answer(reply(503, b"", ("Retry-After", "2")), reply(200, b"too late"))
+    client = retrying.client()
+    client.send(request("GET", retrying.path()))
+    retrying.upstream.wait_for_requests(1)
+    client.reset()
+    assert retrying.call("GET", "/other").body == b"too late"
+    assert len(retrying.upstream.requests) == 2
+
+
+def test_a_job_that_has_only_said_that_it_is_done_still_gets_its_answer(plain: Stage) -> None:
+    release = threading.Event()
+
+    def slowly(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.wait(release)
+        connection.send(chunked_head() + chunked(b"he", b"llo"))
+
+    plain.upstream.script(slowly)
+    client = plain.client()
+    client.send(request("GET", plain.path()))
+    client.half_close()
+    plain.upstream.wait_for_requests(1)
+    for _ in range(3):  # the proxy has read the FIN when it has answered others since
+        assert plain.client().call("GET", "/nowhere/x").status == 404
+    assert plain.upstream.connections[0].ended is None
+    release.set()
+    assert client.read_reply().body == b"hello"
+    client.assert_closed()
+
+
+def test_a_job_that_closes_between_calls_takes_no_connection_with_it(plain: Stage) -> None:
+    plain.upstream.answer(reply(200, b"hello"))
+    for how in ("reset", "close"):
+        client = plain.client()
+        assert client.call("GET", plain.path()).body == b"hello"
+        getattr(client, how)()
+    assert plain.call().body == b"hello"
+    assert len(plain.upstream.connections) == 1

@@ -1,0 +1,1 @@
+"""What tests stand on: scripted peers, certificates, virtual time and the proxy as a child process."""
