@@ -18,7 +18,13 @@ from blueprint_proxy.admin.state import AdminState, BreakerOrder, UpstreamShown
 
 def create_app(state: AdminState) -> FastAPI:
     """Build the application around `state`, which it asks anew on each request."""
-    app = FastAPI(title="Blueprint Proxy", version=__version__, redoc_url=None)
+    app = FastAPI(
+        title="Blueprint Proxy",
+        version=__version__,
+        redoc_url=None,
+        # FastAPI's own OpenTelemetry acts on environment variables, and config.py alone reads those
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
     app.add_middleware(Gate, state=state)
 
     @app.exception_handler(StarletteHTTPException)

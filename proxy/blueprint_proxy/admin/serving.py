@@ -77,6 +77,8 @@ class _Server(uvicorn.Server):
                 server.close()
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
+            for task in self.server_state.tasks:
+                task.cancel()
             raise
 
 

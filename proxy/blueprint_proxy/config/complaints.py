@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args
 
@@ -32,8 +33,17 @@ _WORDS = {
 _SECRETIVE = ("credential", "token")
 
 
-def complaint(error: ErrorDetails) -> tuple[KeyPath, str] | None:
-    """Return the key path and the sentence of one of pydantic's errors; None for one that another check says better."""
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Where something is wrong, the key path that may be shown of it, and the sentence."""
+
+    path: KeyPath
+    shown: KeyPath
+    message: str
+
+
+def complaint(error: ErrorDetails) -> Complaint | None:
+    """Return what one of pydantic's errors means; None for one that another check says better."""
     path: KeyPath = tuple(error["loc"])
     kind = error["type"]
     context = error.get("ctx", {})
@@ -42,20 +52,20 @@ def complaint(error: ErrorDetails) -> tuple[KeyPath, str] | None:
     if kind == "extra_forbidden":
         return _unknown(path)
     if kind == "value_error":
-        return path, str(context["error"])
+        return Complaint(path, path, str(context["error"]))
     if kind in _WORDS:
-        return path, _WORDS[kind].format(**context)
-    return path, "has a value of the wrong type"
+        return Complaint(path, path, _WORDS[kind].format(**context))
+    return Complaint(path, path, "has a value of the wrong type")
 
 
-def _unknown(path: KeyPath) -> tuple[KeyPath, str]:
+def _unknown(path: KeyPath) -> Complaint:
+    secretive = any(step in _SECRETIVE for step in path[:-1])  # a value may have been written where a key belongs
     known = known_keys(path[:-1])
     near = get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-    if near:
-        return path, f"unknown key; the nearest known one is {near[0]}"
-    if any(step in _SECRETIVE for step in path[:-1]):  # a value may have been written where a key belongs
-        return path[:-1], f"unknown key (not shown); known are {', '.join(known)}"
-    return path, f"unknown key; known are {', '.join(known)}"
+    hint = f"the nearest known one is {near[0]}" if near else f"known are {', '.join(known)}"
+    if secretive:
+        return Complaint(path, path[:-1], f"unknown key (not shown); {hint}")
+    return Complaint(path, path, f"unknown key; {hint}")
 
 
 def known_keys(path: KeyPath) -> list[str]:

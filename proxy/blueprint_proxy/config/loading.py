@@ -100,9 +100,9 @@ class _Loading:
             admin_token=tokens["admin"][1],
         )
 
-    def _add(self, path: KeyPath, message: str) -> None:
-        """Note a problem at the path: of its variable if one set it, else at its line."""
-        key = _dotted(path)
+    def _add(self, path: KeyPath, message: str, *, shown: KeyPath | None = None) -> None:
+        """Note a problem at the path: of its variable if one set it, else at its line. `shown`: the key named."""
+        key = _dotted(path if shown is None else shown)
         for end in range(len(path), 0, -1):
             if path[:end] in self._variables:
                 variable = self._variables[path[:end]]
@@ -142,7 +142,7 @@ class _Loading:
             for details in error.errors(include_url=False, include_input=False):
                 found = complaint(details)
                 if found is not None:
-                    self._add(*found)
+                    self._add(found.path, found.message, shown=found.shown)
             return None
 
     def _token(self, scope: str, data: dict[str, Any]) -> tuple[bool, SecretSource | None]:
@@ -179,8 +179,8 @@ class _Loading:
 
 
 def _dotted(path: KeyPath) -> str:
-    """Name the path as people write it; an item of a list is named by the list."""
-    return ".".join(str(step) for step in path if not isinstance(step, int))
+    """Name the path as people write it: `retry.on[1]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def _without_nulls(data: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:

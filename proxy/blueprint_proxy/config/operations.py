@@ -95,8 +95,8 @@ class OperationSettings:
 
     `deadline` is in seconds, None for none. `operation_class` is the `class` key: what the operator says of repeating,
     None where that is the kind's to know. `owners` names, for each of breaker, rate, concurrency and retry_budget,
-    whose instance counts: "" is the upstream's own, anything else the pattern that set a key of it (joined by " + " where
-    several did), so that operations with one owner have equal settings and share one instance.
+    whose instance counts: "" is the upstream's own, anything else the pattern that set a key of it (joined by " + "
+    where several did), so that operations with one owner have equal settings and share one instance.
     """
 
     mode: Mode

@@ -7,7 +7,7 @@ import re
 
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h)", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _BYTES = {
     "B": 1,
     "kB": 1000,
@@ -30,7 +30,7 @@ def parse_duration(value: object) -> float:
     """Seconds of `250ms`, `5s`, `2m`, `1h` or of a plain number of seconds; ValueError for anything else."""
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
-        seconds = math.nan if match is None else float(match[1]) * _SECONDS[match[2]]
+        seconds = math.nan if match is None else float(match[1]) * _MILLISECONDS[match[2]] / 1000
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     else:

@@ -3,8 +3,8 @@
     python -m blueprint_proxy.demo.gemini --port 0 --faults '[{"kind": "throttle", "retry_delay": 0.8}]'
 
 Answers are made from the prompt alone, so a caller can tell a right one from a wrong one: see `answer_text`. Shapes
-follow the public API reference; errors carry the google.rpc details that the SDKs read. Over 300 lines because one API's answers
-are easier to follow on one page.
+follow the public API reference; errors carry the google.rpc details that the SDKs read. Over 300 lines because one
+API's answers are easier to follow on one page.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import secrets
+import shlex
 import signal
 import sys
 import tempfile
@@ -206,7 +207,7 @@ def _hold(console: Console, addresses: Mapping[str, str], environment: Mapping[s
     console.print(f"  config   {config}\n\nPoint a job of your own at it with:", highlight=False)
     for name, value in environment.items():
         if name not in {"PATH", "HOME"}:
-            console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
+            console.print(f"  export {name}={shlex.quote(value)}", highlight=False, soft_wrap=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
 

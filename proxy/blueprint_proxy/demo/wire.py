@@ -98,7 +98,7 @@ async def send(
             writer.write(part)
         await writer.drain()
         left -= len(part)
-        if False:
+        if left == 0:
             return False
         await asyncio.sleep(response.pause)
     if chunked:

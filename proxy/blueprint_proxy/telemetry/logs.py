@@ -43,6 +43,10 @@ else:
     structlog = _structlog_without_rich()
 
 MOST_PER_SECOND = 20
+"""Lines of one event about one upstream."""
+
+MOST_WINDOWS = 4096
+"""Pairs of event and upstream that are told apart: 256 upstreams have all of theirs. Later ones share a bound."""
 
 Line = MutableMapping[str, Any]
 
@@ -132,7 +136,7 @@ class Logs:
         self._redactor = redactor
         self._wall = wall
         self._most = most_per_second
-        self._windows: dict[tuple[str, str], _Window] = {}  # one per event name and configured upstream
+        self._windows: dict[tuple[str, str], _Window] = {}
         short = stream.isatty() if console is None else console
         self._logger = structlog.wrap_logger(
             self,
@@ -160,7 +164,10 @@ class Logs:
     def line(self, name: str, severity: str, message: str, fields: Line, *, upstream: str = "") -> None:
         """Write one line, unless too many of this name and upstream were written in this second."""
         now = self._wall()
-        window = self._windows.setdefault((name, upstream), _Window(upstream))
+        key = (name, upstream)
+        if key not in self._windows and len(self._windows) >= MOST_WINDOWS:
+            key = (name, "")
+        window = self._windows.setdefault(key, _Window(key[1]))
         if not 0 <= now - window.start < 1:  # also when the clock was set back
             self._close(name, window, now)
         window.lines += 1

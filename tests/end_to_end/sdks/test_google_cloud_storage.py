@@ -13,9 +13,9 @@ from support.strict_gcs import Fault, StrictGcs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import StartProxy
     from end_to_end.sdks.conftest import JobEnvironment
-    from support.strict_gcs import Received
+    from support.proxy import StartProxy
+    from support.strict_gcs import Action, Received
 
 SCRIPT = Path(__file__).parent / "scripts" / "gcs_flows.py"
 SDKS = ["google-cloud-storage-2.18.2", "google-cloud-storage-3.17.1"]
@@ -85,6 +85,7 @@ def through_the_proxy(
     results = run_script(sdk, SCRIPT, arguments, environment)
     assert TOKEN not in str(environment)
     assert TOKEN not in str(results)
+    assert TOKEN not in running.log
     assert_right(results, f"http://{running.authority}/gcs", sdk)
     return results
 
@@ -132,14 +133,15 @@ def test_every_flow_of_an_unmodified_sdk_goes_through_the_proxy(
     assert gcs.effects == EFFECTS
 
 
-def test_a_503_on_each_repeatable_call_is_hidden_from_an_sdk_that_does_not_retry(
-    sdk: str, gcs: StrictGcs, proxy: StartProxy, job_environment: JobEnvironment, tmp_path: Path
+@pytest.mark.parametrize("action", ["status", "reset"])
+def test_a_failure_of_each_repeatable_call_is_hidden_from_an_sdk_that_does_not_retry(
+    sdk: str, gcs: StrictGcs, proxy: StartProxy, job_environment: JobEnvironment, tmp_path: Path, action: Action
 ) -> None:
     each_first = EachFirst()
-    gcs.faults.add(Fault("status", times=None, when=each_first))
+    gcs.faults.add(Fault(action, times=None, when=each_first))
     through_the_proxy(sdk, gcs, proxy, job_environment, tmp_path, sdk_retries=False)
     assert_nothing_went_around(gcs)
     assert gcs.effects == EFFECTS
-    failed = [request for request in gcs.requests if request.status == 503]
+    failed = [request for request in gcs.requests if request.fault is not None]
     assert len(failed) == len(each_first.seen)
     assert len(gcs.requests) == 2 * len(failed), "each call took exactly one repeat"

@@ -124,18 +124,27 @@ def test_the_port_is_free_again_after_the_stop(run, state):
         assert again.connect_ex((host, int(port))) != 0
 
 
-def test_a_cancelled_server_closes_its_connections_and_its_socket(run, state, tmp_path):
+def test_a_cancelled_server_ends_requests_connections_and_its_socket(run, tmp_path):
     path = tmp_path / "admin.sock"
+    entered, ended = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(scope["path"])
 
     async def act(bound, serving):
         reader, writer = await asyncio.open_unix_connection(bound.removeprefix("unix:"))
-        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        await entered.wait()
         serving.cancel()
-        await reader.read()
+        assert await reader.read() == b""
         writer.close()
+        assert ended == ["/stuck"]
 
-    run(while_served(create_app(state), f"unix:{path}", act))
+    run(while_served(app, f"unix:{path}", act))
     assert not path.exists()
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from blueprint_proxy.telemetry import events
-from blueprint_proxy.telemetry.logs import MOST_PER_SECOND, WORDINGS, Logs, StandardLogging
+from blueprint_proxy.telemetry.logs import MOST_PER_SECOND, MOST_WINDOWS, WORDINGS, Logs, StandardLogging
 from blueprint_proxy.telemetry.redaction import MASK, Redactor
 from blueprint_proxy.telemetry.stream import Telemetry
 
@@ -127,6 +127,12 @@ def test_a_storm_about_one_upstream_hides_nothing_of_another(logs, stream):
     logs.event(events.CallRefused("gcs", "get", "r-2", "overloaded", None))
     logs.event(events.ReplyTruncated("gemini", "generate", "r-3", 10))
     assert [line["event"] for line in lines(stream)[-2:]] == ["call_refused", "reply_truncated"]
+
+
+def test_upstreams_without_end_do_not_fill_the_memory(logs):
+    for number in range(MOST_WINDOWS + 100):
+        logs.event(events.ReplyTruncated(f"up-{number}", "get", "r-1", 10))
+    assert len(logs._windows) == MOST_WINDOWS + 1
 
 
 def test_a_flush_writes_what_a_storm_left_out(logs, stream):

@@ -6,9 +6,9 @@ authority, keeps each request it received and counts what really changed. Not se
 transcoding, the XML API, `fields` (accepted, whole resources come back).
 """
 
-from support.strict_gcs.faults import Fault, FaultScript
+from support.strict_gcs.faults import Action, Fault, FaultScript
 from support.strict_gcs.model import Refused, Store, StoredObject
 from support.strict_gcs.received import Received
 from support.strict_gcs.server import StrictGcs
 
-__all__ = ["Fault", "FaultScript", "Received", "Refused", "Store", "StoredObject", "StrictGcs"]
+__all__ = ["Action", "Fault", "FaultScript", "Received", "Refused", "Store", "StoredObject", "StrictGcs"]
