@@ -19,7 +19,7 @@ import stat
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blueprint_proxy.config import Address, Config, ConfigError, Secret, load, read_secret
 from blueprint_proxy.inbound.http1 import Listener
@@ -222,7 +222,7 @@ class App:
         self._redactor.register_secret(secret.reveal())
 
 
-def _import_admin() -> tuple[object, object]:
+def _import_admin() -> tuple[Any, Any]:
     return importlib.import_module("blueprint_proxy.admin.app"), importlib.import_module(
         "blueprint_proxy.admin.serving"
     )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from blueprint_proxy.bodies.request import RequestBody
     from blueprint_proxy.bodies.stream import BodyStream
     from blueprint_proxy.config import OperationSettings
+    from blueprint_proxy.http1.fields import Fields
     from blueprint_proxy.policies.policy_set import PolicySet
-
-Headers = list[tuple[bytes, bytes]]
-"""Field lines as they were on the wire: order, case, duplicates and latin-1 bytes kept."""
 
 
 class Verdict(Enum):
@@ -51,7 +49,7 @@ class Call:
         operation: str,
         method: str,
         target: bytes,
-        headers: Headers,
+        headers: Fields,
         body: bytes | RequestBody,
         settings: OperationSettings,
         policies: PolicySet,
@@ -63,7 +61,7 @@ class Call:
         public_url: bytes = b"",
         invocation: bytes | None = None,
         states_timeout: bool = False,
-        interim: Callable[[int, Headers], None] | None = None,
+        interim: Callable[[int, Fields], None] | None = None,
     ) -> None:
         self.upstream = upstream
         self.operation = operation
@@ -83,7 +81,7 @@ class Call:
         self.states_timeout = states_timeout
         self.interim = interim
 
-    def with_headers(self, headers: Headers) -> Call:
+    def with_headers(self, headers: Fields) -> Call:
         """The same call with other fields, for an attempt."""
         copy = object.__new__(Call)
         for slot in Call.__slots__:
@@ -95,26 +93,39 @@ class Call:
 class Reply:
     """An answer: from the upstream, or one this proxy kept.
 
-    `body` is whole when it is bytes; a BodyStream is still coming. `length` is the number of body bytes when it is known
-    before the end (a HEAD reply keeps its Content-Length field and has an empty body).
+    `body` is whole when it is bytes; a BodyStream is still coming. `framed` says that `headers` hold a Content-Length that is
+    right for it. `error` is the contract's reason where this proxy gave up on a call whose last real answer this is.
     """
 
-    __slots__ = ("attempts", "body", "headers", "error", "reason", "retry_after", "source", "status", "verdict")
+    __slots__ = (
+        "attempts",
+        "body",
+        "error",
+        "framed",
+        "headers",
+        "reason",
+        "retry_after",
+        "source",
+        "status",
+        "verdict",
+    )
 
     def __init__(
         self,
         status: int,
-        headers: Headers,
+        headers: Fields,
         body: bytes | BodyStream,
         *,
         reason: bytes = b"",
         source: str = "upstream",
+        framed: bool = False,
     ) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
         self.body = body
         self.source = source
+        self.framed = framed
         self.verdict = Verdict.OK
         self.retry_after: float | None = None
         self.attempts = 1
@@ -123,9 +134,3 @@ class Reply:
 
 Next = Callable[[Call], Awaitable[Reply]]
 """The one shape of a layer, a pipeline, a transport and a fake."""
-
-
-class Layer(Protocol):
-    """One concern around the rest of the pipeline: built with what comes after it."""
-
-    def __call__(self, call: Call) -> Awaitable[Reply]: ...

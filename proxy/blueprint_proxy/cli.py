@@ -48,8 +48,10 @@ def serve(config: ConfigOption = None) -> None:
 
     try:
         uvloop.run(run())
-    except* OSError as failed:
-        _fail("; ".join(str(error.strerror or error) for error in failed.exceptions), 1)
+    except OSError as failed:
+        _fail(failed.strerror or str(failed), 1)
+    except ExceptionGroup as group:
+        _fail("; ".join(str(error) for error in _os_errors(group)), 1)
 
 
 @cli.command()
@@ -148,13 +150,22 @@ def _load(file: Path | None) -> Config:
         _fail(str(error), 2)
 
 
+def _os_errors(group: ExceptionGroup[Exception]) -> list[OSError]:
+    """The group's errors, when all of them are the system's; anything else is a defect and goes on."""
+    errors = [error for error in group.exceptions if isinstance(error, OSError)]
+    if len(errors) != len(group.exceptions):
+        raise group
+    return errors
+
+
 def _operation(config: Config, name: str, method: str, path: str) -> str:
+    from blueprint_proxy.http1.fields import Fields  # noqa: PLC0415
     from blueprint_proxy.http1.heads import RequestHead  # noqa: PLC0415
     from blueprint_proxy.upstreams.building import KINDS  # noqa: PLC0415
 
     kind = KINDS.get(config.upstreams[name].kind)
     target = path.encode("utf-8")
-    return "" if kind is None else kind.operation(RequestHead(method, target, 1, []), target).name
+    return "" if kind is None else kind.operation(RequestHead(method, target, 1, Fields()), target).name
 
 
 def _fail(message: str, code: int) -> NoReturn:

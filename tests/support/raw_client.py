@@ -15,7 +15,11 @@ class RawClient(Wire):
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(5)
-        sock.connect(address)
+        try:
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
         super().__init__(sock)
 
     def call(self, method: str, target: str, *fields: tuple[str, str], body: bytes | None = None) -> Reply:

@@ -61,6 +61,7 @@ class Stage:
             client.close()
         self.upstream.stop()
         assert self.proxy.alive, f"the proxy died:\n{self.proxy.log[-4000:]}"
+        self.proxy.assert_quiet()
         assert not self.upstream.failures, f"the upstream's script failed: {self.upstream.failures!r}"
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from blueprint_proxy.bodies.spool import Spool
 from blueprint_proxy.errors import Reason, Refusal, UpstreamBroke
+from blueprint_proxy.http1.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from blueprint_proxy.bodies.stream import Flow, Sink
-    from blueprint_proxy.calls import Headers
     from blueprint_proxy.errors import ProxyError
 
 WAITING = 64 * 1024
@@ -55,7 +55,7 @@ class RequestBody:
         self.received = 0
         self.over = False
         self._flow = flow
-        self._trailers: Headers = []
+        self._trailers = Fields()
         self._error: ProxyError | None = None
         self._lost = memory <= 0
         self._on_lost = on_lost
@@ -95,7 +95,7 @@ class RequestBody:
             self._advance()
         self._throttle()
 
-    def end(self, trailers: Headers) -> None:
+    def end(self, trailers: Fields) -> None:
         self.over = True
         self._trailers = trailers
         if self._live and self._sink is not None:

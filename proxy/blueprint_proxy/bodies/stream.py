@@ -9,11 +9,11 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from blueprint_proxy.errors import JobLeft, ProxyError
+from blueprint_proxy.http1.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blueprint_proxy.calls import Headers
 
 HELD = 64 * 1024
 """Bytes that wait for a taker before the producer is paused: one read of the transport more may follow."""
@@ -31,7 +31,7 @@ class Sink(Protocol):
     """What takes a body. Exactly one of body_end and body_failed is called, last."""
 
     def body_data(self, data: bytes) -> None: ...
-    def body_end(self, trailers: Headers) -> None: ...
+    def body_end(self, trailers: Fields) -> None: ...
     def body_failed(self, error: ProxyError) -> None: ...
 
 
@@ -54,7 +54,7 @@ class BodyStream:
         self.received = 0
         self.over = False
         self.error: ProxyError | None = None
-        self.trailers: Headers = []
+        self.trailers = Fields()
 
     # the producer's side
 
@@ -68,7 +68,7 @@ class BodyStream:
         if self._held > HELD and not self._paused:
             self.pause()
 
-    def end(self, trailers: Headers) -> None:
+    def end(self, trailers: Fields) -> None:
         """The body is whole."""
         self.trailers = trailers
         self._finish(None)
@@ -170,7 +170,7 @@ class _Gatherer:
             self._stream.take_back(self.chunks)
             self.settled.set_result(False)
 
-    def body_end(self, trailers: Headers) -> None:
+    def body_end(self, trailers: Fields) -> None:
         if not self.settled.done():
             self.settled.set_result(True)
 

@@ -7,13 +7,8 @@ the body has ended; `rest` then holds what came after it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-from blueprint_proxy.http1.fields import NOT_IN_TRAILERS
+from blueprint_proxy.http1.fields import NOT_IN_TRAILERS, Fields
 from blueprint_proxy.http1.heads import MalformedMessage, parse_trailers
-
-if TYPE_CHECKING:
-    from blueprint_proxy.calls import Headers
 
 MAX_CHUNK_LINE = 1024
 """Bytes of a chunk's size line with its extensions, which are read and dropped (RFC 9112 §7.1.1)."""
@@ -33,7 +28,7 @@ class LengthReader:
         self.left = length
         self.done = length == 0
         self.rest = b""
-        self.trailers: Headers = []
+        self.trailers = Fields()
 
     def feed(self, data: bytes) -> list[bytes]:
         size = len(data)
@@ -56,7 +51,7 @@ class UntilCloseReader:
     def __init__(self) -> None:
         self.done = False
         self.rest = b""
-        self.trailers: Headers = []
+        self.trailers = Fields()
 
     def feed(self, data: bytes) -> list[bytes]:  # noqa: PLR6301 -- one shape for all three readers
         return [data]
@@ -75,7 +70,7 @@ class ChunkedReader:
         self._extensions = 0
         self.done = False
         self.rest = b""
-        self.trailers: Headers = []
+        self.trailers = Fields()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The body bytes in `data`, or MalformedMessage. An empty list may mean that a size line is incomplete."""
@@ -134,8 +129,7 @@ class ChunkedReader:
             return at
         if end - at > MAX_TRAILERS:
             raise MalformedMessage("the trailers are too long")
-        lines = parse_trailers(data[at : end + 2])
-        self.trailers = [pair for pair in lines if pair[0].lower() not in NOT_IN_TRAILERS]
+        self.trailers = parse_trailers(data[at : end + 2]).without(NOT_IN_TRAILERS)
         self.done = True
         return end + 4
 
@@ -156,6 +150,6 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def last_chunk(trailers: Headers) -> bytes:
+def last_chunk(trailers: Fields) -> bytes:
     """The end of a chunked body with its trailer fields."""
-    return b"0\r\n" + b"".join([b"%b: %b\r\n" % pair for pair in trailers]) + b"\r\n"
+    return b"0\r\n%b\r\n" % trailers.raw

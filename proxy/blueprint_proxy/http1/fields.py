@@ -1,67 +1,74 @@
-"""Field names: which ones belong to a connection, which ones this proxy reads, which ones pass.
+"""Field lines: which belong to a connection, which this proxy reads, which pass.
 
-A name is classified once and remembered by its exact bytes, because jobs send the same dozen names for ever; the memory is
-bounded, since what a job sends must not fill it.
+Nearly all lines of a head pass as they are, so they stay what they were: raw lines. Only those that somebody asks for are taken
+apart.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+import re
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
-class Field(IntEnum):
-    """What a field is to this proxy. PASS is 0, so that the common case is one falsy lookup."""
+HOP_BY_HOP = frozenset(
+    {
+        b"connection", b"http2-settings", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
+        b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+"""Fields that belong to one connection (RFC 9110 §7.6.1), with those that only ever spoke to a proxy."""
 
-    PASS = 0
-    HOP = 1  # belongs to one connection: never passed on
-    HOST = 2
-    CONTENT_LENGTH = 3
-    TRANSFER_ENCODING = 4
-    CONNECTION = 5
-    UPGRADE = 6
-    EXPECT = 7
-    VIA = 8
-    OWN = 9  # x-blueprint-*: for this proxy only
-    NOTED = 10  # passed on, and also read here
-    REQUEST_ID = 11  # the job's goes up; the one that comes back is ours
+NOTED = frozenset({b"grpc-timeout", b"idempotency-key", b"x-goog-api-client", b"x-request-id", b"x-server-timeout"})
+"""Fields of a request that pass on and are read here too."""
 
-
-_BY_NAME = {
-    b"connection": Field.CONNECTION,
-    b"content-length": Field.CONTENT_LENGTH,
-    b"expect": Field.EXPECT,
-    b"host": Field.HOST,
-    b"http2-settings": Field.HOP,
-    b"keep-alive": Field.HOP,
-    b"proxy-authenticate": Field.HOP,
-    b"proxy-authorization": Field.HOP,
-    b"proxy-connection": Field.HOP,
-    b"te": Field.HOP,
-    b"transfer-encoding": Field.TRANSFER_ENCODING,
-    b"upgrade": Field.UPGRADE,
-    b"via": Field.VIA,
-    b"grpc-timeout": Field.NOTED,
-    b"idempotency-key": Field.NOTED,
-    b"x-goog-api-client": Field.NOTED,
-    b"x-request-id": Field.REQUEST_ID,
-    b"x-server-timeout": Field.NOTED,
-}
-_REMEMBERED = 4096
-_memory: dict[bytes, Field] = {}
-
-
-def classify(name: bytes) -> Field:
-    """What the field of this name (any case) is."""
-    known = _memory.get(name)
-    if known is None:
-        lower = name.lower()
-        known = _BY_NAME.get(lower, Field.OWN if lower.startswith(b"x-blueprint-") else Field.PASS)
-        if len(_memory) < _REMEMBERED:
-            _memory[name] = known
-    return known
-
-
-NOT_IN_TRAILERS = frozenset(
-    {*_BY_NAME, b"authorization", b"content-encoding", b"content-range", b"content-type", b"trailer"}
-)
+NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
+    {
+        b"authorization", b"content-encoding", b"content-length", b"content-range", b"content-type", b"expect", b"host",
+        b"trailer", b"via",
+    }
+)  # fmt: skip
 """Trailer fields that would change framing, routing or meaning after the fact (RFC 9110 §6.5.1): dropped."""
+
+_SPLIT = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
+
+
+class Fields:
+    """End-to-end fields of one message, in their order, with their case, duplicates and bytes.
+
+    `raw` is their lines, each with its CRLF. Iterating gives (name, value) pairs, the white space around a value dropped.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes = b"") -> None:
+        self.raw = raw
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Fields:
+        return cls(b"".join([b"%b: %b\r\n" % pair for pair in pairs]))
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        for name, value in _SPLIT.findall(self.raw):
+            yield name, value.rstrip(b" \t")
+
+    def __repr__(self) -> str:
+        """Names only: a value may be a credential."""
+        return f"Fields({b', '.join(name for name, _ in self).decode('latin-1')})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of the first field of this lower-case name."""
+        return next((value for found, value in self if found.lower() == name), None)
+
+    def plus(self, *pairs: tuple[bytes, bytes]) -> Fields:
+        return Fields(self.raw + b"".join([b"%b: %b\r\n" % pair for pair in pairs]))
+
+    def without(self, names: frozenset[bytes]) -> Fields:
+        """Without the fields of these lower-case names."""
+        return Fields.of([pair for pair in self if pair[0].lower() not in names])

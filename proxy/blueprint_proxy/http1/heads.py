@@ -1,19 +1,15 @@
 """Heads: the request line or status line, and the fields, up to the empty line.
 
-The whole head is checked by one possessive pattern (no back-tracking, so a hostile head costs linear time) and then split.
-Field names and values keep their bytes; white space around a value is not part of it.
+The whole head is checked by possessive patterns (no back-tracking, so a hostile head costs linear time). A second pattern finds
+the few lines that mean something here; all others pass as they came.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from blueprint_proxy.http1.fields import Field, classify
-
-if TYPE_CHECKING:
-    from blueprint_proxy.calls import Headers
+from blueprint_proxy.http1.fields import NOTED, Fields
 
 MAX_HEAD = 64 * 1024
 """Bytes of one head. nginx takes 32 KiB, Envoy 60 KiB, node 16 KiB; signed URLs and long tokens fit with room."""
@@ -24,17 +20,24 @@ MAX_FIELDS = 200
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
 _FIELD_LINES = re.compile(rb"(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+")
-_SPLIT = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-\"$-~]++) HTTP/([0-9])\.([0-9])\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + _TEXT + rb"))?\r\n")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%\-]++)(?::[0-9]{0,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
+# The first letters are looked at before the names: most lines are passed over after one character.
+_READ_IN_REQUESTS = re.compile(
+    rb"\r\n(?=[CcEeGgHhIiKkPpTtUuVvXx])((?i:connection|content-length|expect|grpc-timeout|host|http2-settings|"
+    rb"idempotency-key|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection|te|transfer-encoding|upgrade|via|"
+    rb"x-blueprint-[^:]*+|x-goog-api-client|x-request-id|x-server-timeout)):[ \t]*+([^\r\n]*+)"
+)
+_READ_IN_REPLIES = re.compile(
+    rb"\r\n(?=[CcHhKkPpTtUuXx])((?i:connection|content-length|http2-settings|keep-alive|proxy-authenticate|"
+    rb"proxy-authorization|proxy-connection|te|transfer-encoding|upgrade|x-blueprint-[^:]*+|x-request-id)):[ \t]*+([^\r\n]*+)"
+)
 
-_KEPT_IN_REPLIES = frozenset({Field.NOTED, Field.VIA, Field.HOST, Field.EXPECT})
 
-
-class MalformedMessage(Exception):
+class MalformedMessage(Exception):  # noqa: N818 -- it is the message that is wrong
     """What came is not HTTP/1.1 as RFC 9112 writes it, or is over a limit. `status` is what a server answers."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -45,51 +48,45 @@ class MalformedMessage(Exception):
 
 @dataclass(slots=True)
 class RequestHead:
-    """A request's head. `fields` are what goes on: end-to-end fields only, in their order, without Host.
+    """A request's head. `fields` are what goes on: end-to-end fields only, with Via and without Host and Expect.
 
-    `own` holds the x-blueprint-* fields and `noted` those that are read here and pass on too, both by lower-case name;
-    of several lines of one name the first is kept in `noted`, and all values in `own` are for the caller to judge.
+    `own` holds the x-blueprint-* fields and `noted` those that are read here and pass on too, both by lower-case name.
     `length` is None without a Content-Length.
     """
 
     method: str
     target: bytes
     minor: int
-    fields: Headers
+    fields: Fields
     host: bytes | None = None
     length: int | None = None
     chunked: bool = False
     keep_alive: bool = True
     upgrade: bool = False
     expect_continue: bool = False
-    via: list[bytes] = field(default_factory=list)
+    via: tuple[bytes, ...] = ()
     own: dict[bytes, bytes] = field(default_factory=dict)
     noted: dict[bytes, bytes] = field(default_factory=dict)
-
-    @property
-    def has_body(self) -> bool:
-        return self.chunked or bool(self.length)
 
 
 @dataclass(slots=True)
 class ReplyHead:
-    """A reply's head. `fields` are end-to-end fields with Content-Length where there was one."""
+    """A reply's head. `fields` are end-to-end fields, with Content-Length where there was one."""
 
     status: int
     reason: bytes
     minor: int
-    fields: Headers
+    fields: Fields
     length: int | None = None
     chunked: bool = False
     keep_alive: bool = True
 
 
-def check_partial(buffer: bytes | bytearray) -> None:
+def check_partial(buffer: bytes) -> None:
     """Refuses what no further byte can mend in a request head that has not ended yet, so that nobody waits for it."""
     if buffer.count(b"\n") != buffer.count(b"\r\n"):
         raise MalformedMessage("a line of the head ends in a bare LF")
-    line_end = buffer.find(b"\r\n")
-    if line_end < 0 and len(buffer) > MAX_TARGET + 32:
+    if b"\r\n" not in buffer and len(buffer) > MAX_TARGET + 32:
         raise MalformedMessage(f"the request target is longer than {MAX_TARGET} bytes", 414)
     if len(buffer) > MAX_HEAD:
         raise MalformedMessage(f"the request head is larger than {MAX_HEAD} bytes", 431)
@@ -101,45 +98,44 @@ def parse_request(head: bytes) -> RequestHead:
     if line is None:
         raise _bad_request_line(head)
     method, target, major, minor_digit = line.groups()
-    if len(head) > MAX_HEAD:
-        raise MalformedMessage(f"the request head is larger than {MAX_HEAD} bytes", 431)
-    if major != b"1":
-        raise MalformedMessage("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
     if len(target) > MAX_TARGET:
         raise MalformedMessage(f"the request target is longer than {MAX_TARGET} bytes", 414)
+    if major != b"1":
+        raise MalformedMessage("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
     minor = 0 if minor_digit == b"0" else 1
-    lines = _field_lines(head, line.end())
-    kept: Headers = []
-    request = RequestHead(method.decode("ascii"), target, minor, kept, keep_alive=minor == 1)
+    start = line.end()
+    _check_lines(head, start)
+    request = RequestHead(method.decode("ascii"), target, minor, Fields(), keep_alive=minor == 1)
     connection: list[bytes] | None = None
-    for pair in lines:
-        name, value = pair
-        kind = classify(name)
-        if not kind:
-            kept.append((name, value.rstrip(b" \t")))
-            continue
+    kept: list[bytes] = []
+    for read in _READ_IN_REQUESTS.finditer(head, start - 2):
+        name, value = read.groups()
+        name = name.lower()
         value = value.rstrip(b" \t")
-        if kind is Field.HOST:
+        if name == b"content-length":
+            if request.length is not None:
+                raise MalformedMessage("two Content-Length fields")
+            request.length = _length(value)
+            continue
+        if name in NOTED:
+            request.noted.setdefault(name, value)
+            continue
+        if name == b"host":
             if request.host is not None:
                 raise MalformedMessage("two Host fields")
             if _HOST.fullmatch(value) is None:
                 raise MalformedMessage("the Host field is not a host and port")
             request.host = value
-        elif kind is Field.CONTENT_LENGTH:
-            if request.length is not None:
-                raise MalformedMessage("two Content-Length fields")
-            request.length = _length(value)
-            kept.append((name, value))
-        elif kind is Field.CONNECTION:
+        elif name == b"connection":
             connection = [*(connection or ()), *_tokens(value)]
-        elif kind is Field.NOTED or kind is Field.REQUEST_ID:
-            request.noted.setdefault(name.lower(), value)
-            kept.append((name, value))
-        elif kind is Field.OWN:
-            if request.own.setdefault(name.lower(), value) != value:
-                raise MalformedMessage(f"two different {name.decode('ascii')} fields")
+        elif name == b"via":
+            request.via += (value,)
+            continue
         else:
-            _rare_request_field(request, kind, name, value)
+            _rare_request_field(request, name, value)
+        kept.append(head[start : read.start() + 2])
+        start = read.end() + 2
+    request.fields.raw = b"".join((*kept, head[start:-2])) if kept else head[start:-2]
     if request.host is None and minor:
         raise MalformedMessage("no Host field")
     if request.chunked and request.length is not None:
@@ -148,7 +144,7 @@ def parse_request(head: bytes) -> RequestHead:
         raise MalformedMessage("Transfer-Encoding in an HTTP/1.0 request")
     if connection is not None:
         request.keep_alive = _persists(minor, connection)
-        request.fields = _without(kept, connection)
+        request.fields = _without(request.fields, connection)
     return request
 
 
@@ -159,48 +155,54 @@ def parse_reply(head: bytes) -> ReplyHead:
         raise MalformedMessage("the reply does not begin with an HTTP/1.x status line")
     minor_digit, status, reason = line.groups()
     minor = 0 if minor_digit == b"0" else 1
-    kept: Headers = []
-    reply = ReplyHead(int(status), reason or b"", minor, kept, keep_alive=minor == 1)
+    start = line.end()
+    _check_lines(head, start)
+    reply = ReplyHead(int(status), reason or b"", minor, Fields(), keep_alive=minor == 1)
     connection: list[bytes] | None = None
-    encoded = False
-    for name, value in _field_lines(head, line.end()):
-        kind = classify(name)
-        if not kind or kind in _KEPT_IN_REPLIES:
-            kept.append((name, value.rstrip(b" \t")))
-        elif kind is Field.CONTENT_LENGTH:
+    kept: list[bytes] = []
+    for read in _READ_IN_REPLIES.finditer(head, start - 2):
+        name, value = read.groups()
+        name = name.lower()
+        value = value.rstrip(b" \t")
+        if name == b"content-length":
             if reply.length is not None:
                 raise MalformedMessage("two Content-Length fields in the reply")
-            reply.length = _length(value.rstrip(b" \t"))
-            kept.append((name, value.rstrip(b" \t")))
-        elif kind is Field.TRANSFER_ENCODING:
-            if encoded or value.strip(b" \t").lower() != b"chunked" or not minor:
-                raise MalformedMessage("a Transfer-Encoding other than one 'chunked' in the reply")
-            encoded = reply.chunked = True
-        elif kind is Field.CONNECTION:
+            reply.length = _length(value)
+            continue
+        if name == b"connection":
             connection = [*(connection or ()), *_tokens(value)]
+        elif name == b"transfer-encoding":
+            if reply.chunked or value.lower() != b"chunked" or not minor:
+                raise MalformedMessage("a Transfer-Encoding other than one 'chunked' in the reply")
+            reply.chunked = True
+        kept.append(head[start : read.start() + 2])
+        start = read.end() + 2
+    reply.fields.raw = b"".join((*kept, head[start:-2])) if kept else head[start:-2]
     if reply.chunked and reply.length is not None:
         raise MalformedMessage("both Content-Length and Transfer-Encoding in the reply")
     if connection is not None:
         reply.keep_alive = _persists(minor, connection)
-        reply.fields = _without(kept, connection)
+        reply.fields = _without(reply.fields, connection)
     return reply
 
 
-def parse_trailers(lines: bytes) -> Headers:
+def parse_trailers(lines: bytes) -> Fields:
     """Trailer field lines without the final empty line."""
-    return [(name, value.rstrip(b" \t")) for name, value in _field_lines(lines + b"\r\n", 0)]
+    _check_lines(lines + b"\r\n", 0)
+    return Fields(lines)
 
 
-def _field_lines(head: bytes, start: int) -> Headers:
+def _check_lines(head: bytes, start: int) -> None:
+    """Every line from `start` is a field line, and the empty line is the head's last."""
     checked = _FIELD_LINES.match(head, start)
-    if checked is None or checked.end() != len(head) - 2:
-        at = checked.end() if checked else start
-        number = head.count(b"\r\n", start, at) + 1
+    end = checked.end() if checked is not None else start
+    if end != len(head) - 2:
+        number = head.count(b"\r\n", start, end) + 1
         raise MalformedMessage(f"field line {number} of the head is malformed")
-    lines = _SPLIT.findall(head, start)
-    if len(lines) > MAX_FIELDS:
+    if len(head) > MAX_HEAD:
+        raise MalformedMessage(f"the head is larger than {MAX_HEAD} bytes", 431)
+    if len(head) > 4 * MAX_FIELDS and head.count(b"\r\n", start) > MAX_FIELDS + 1:
         raise MalformedMessage(f"more than {MAX_FIELDS} fields", 431)
-    return lines
 
 
 def _bad_request_line(head: bytes) -> MalformedMessage:
@@ -210,20 +212,20 @@ def _bad_request_line(head: bytes) -> MalformedMessage:
     return MalformedMessage("the request line is not 'METHOD target HTTP/1.1'")
 
 
-def _rare_request_field(request: RequestHead, kind: Field, name: bytes, value: bytes) -> None:
-    if kind is Field.TRANSFER_ENCODING:
+def _rare_request_field(request: RequestHead, name: bytes, value: bytes) -> None:
+    """Fields that do not pass on and that few requests have."""
+    if name == b"transfer-encoding":
         if request.chunked or value.lower() != b"chunked":
             raise MalformedMessage("a Transfer-Encoding other than one 'chunked'")
         request.chunked = True
-    elif kind is Field.UPGRADE:
+    elif name == b"upgrade":
         request.upgrade = True
-    elif kind is Field.EXPECT:
+    elif name == b"expect":
         if value.lower() != b"100-continue":
             raise MalformedMessage("an Expect other than 100-continue", 417)
         request.expect_continue = True
-    elif kind is Field.VIA:
-        request.via.append(value)
-        request.fields.append((name, value))
+    elif name.startswith(b"x-blueprint-") and request.own.setdefault(name, value) != value:
+        raise MalformedMessage(f"two different {name.decode('ascii')} fields")
 
 
 def _length(value: bytes) -> int:
@@ -233,7 +235,10 @@ def _length(value: bytes) -> int:
 
 
 def _tokens(value: bytes) -> list[bytes]:
-    return [token for raw in value.split(b",") if (token := raw.strip(b" \t").lower())]
+    value = value.lower()
+    if b"," not in value:
+        return [value]
+    return [token for raw in value.split(b",") if (token := raw.strip(b" \t"))]
 
 
 def _persists(minor: int, connection: list[bytes]) -> bool:
@@ -242,7 +247,9 @@ def _persists(minor: int, connection: list[bytes]) -> bool:
     return minor == 1 or b"keep-alive" in connection
 
 
-def _without(fields: Headers, named: list[bytes]) -> Headers:
+def _without(fields: Fields, named: list[bytes]) -> Fields:
     """The fields that a Connection field did not name. Content-Length frames the message and cannot be named away."""
-    gone = set(named) - {b"close", b"keep-alive", b"content-length"}
-    return [pair for pair in fields if pair[0].lower() not in gone] if gone else fields
+    if named in ([b"keep-alive"], [b"close"]):
+        return fields
+    gone = frozenset(named) - {b"close", b"keep-alive", b"content-length"}
+    return fields.without(gone) if gone else fields

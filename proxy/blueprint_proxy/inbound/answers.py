@@ -7,9 +7,9 @@ import math
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.errors import Reason
+from blueprint_proxy.http1.fields import Fields
 
 if TYPE_CHECKING:
-    from blueprint_proxy.calls import Headers
     from blueprint_proxy.errors import Refusal
 
 STATUSES: dict[Reason, tuple[int, str]] = {
@@ -48,7 +48,7 @@ PHRASES = {
 }  # fmt: skip
 
 
-def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, bytes, Headers, bytes]:
+def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, bytes, Fields, bytes]:
     """Status, phrase, fields and body of a refusal.
 
     The body has the shape of Google's APIs, which is also this proxy's own, so that every SDK finds code, status and message.
@@ -64,7 +64,7 @@ def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, by
         "upstream": upstream,
         "request_id": request_id,
     }
-    fields: Headers = [
+    fields: list[tuple[bytes, bytes]] = [
         (b"content-type", b"application/json; charset=utf-8"),
         (b"x-blueprint-error", refusal.reason.value.encode("ascii")),
         (b"x-blueprint-source", b"proxy"),
@@ -81,4 +81,4 @@ def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, by
     if refusal.retry_after is not None:
         error["retry_after_s"] = round(refusal.retry_after, 3)
         fields.append((b"retry-after", b"%d" % math.ceil(refusal.retry_after)))
-    return status, PHRASES.get(status, b"Error"), fields, json.dumps({"error": error}).encode()
+    return status, PHRASES.get(status, b"Error"), Fields.of(fields), json.dumps({"error": error}).encode()

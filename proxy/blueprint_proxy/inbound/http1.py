@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
+import math
 import re
 import secrets
 from typing import TYPE_CHECKING, Protocol, cast
@@ -17,6 +18,7 @@ from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
+from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import MalformedMessage, RequestHead, check_partial, parse_request
 from blueprint_proxy.inbound.answers import PHRASES, answer
 from blueprint_proxy.inbound.peers import is_gone
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from blueprint_proxy.bodies.stream import Flow
-    from blueprint_proxy.calls import Call, Headers, Reply
+    from blueprint_proxy.calls import Call, Reply
     from blueprint_proxy.sweep import Alarm, Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
 
@@ -67,7 +69,7 @@ class Destination(Protocol):
         request_id: str,
         run: str | None,
         public_url: bytes,
-        interim: Callable[[int, Headers], None] | None,
+        interim: Callable[[int, Fields], None] | None,
     ) -> Call: ...
 
     def send(self, call: Call) -> Awaitable[Reply]: ...
@@ -95,6 +97,7 @@ class Listener:
         self.telemetry = telemetry
         self.sweep = sweep
         self.via = via
+        self.via_line = b"Via: 1.1 " + via + b"\r\n"
         self.own = own
         self.scheme = scheme
         self.token = token
@@ -274,7 +277,6 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is None or self._closing:
             return  # the body's first bytes were refused already
         self._task = self._loop.create_task(self._respond(to.upstream, call))
-        self._task.add_done_callback(self._responded)
 
     def _admit(self, head: RequestHead) -> None:
         listener = self._listener
@@ -315,55 +317,49 @@ class ServerConnection(asyncio.Protocol):
             body.end(reader.trailers)
 
     async def _respond(self, upstream: Destination, call: Call) -> None:
+        answered = False
         try:
             reply = await upstream.send(call)
+            self._reply(reply, call)
+            answered = True
         except Refusal as refusal:
             self._refuse(refusal, call.upstream, call.request_id)
+            answered = True
         except JobLeft:
             self.abort()
-        else:
-            self._reply(reply, call)
-
-    def _responded(self, task: asyncio.Task[None]) -> None:
-        """A task that failed is a defect of ours: the job gets a broken connection and the log the whole of it."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None:
-            self.abort()
-            self._loop.call_exception_handler(
-                {"message": "a call failed inside the proxy", "exception": error, "task": task}
-            )
+        finally:
+            if not answered and self._task is not None:
+                self.abort()  # a defect of ours: the job sees a broken connection, the log the whole of it
 
     # the reply
 
-    def _interim(self, status: int, fields: Headers) -> None:
+    def _interim(self, status: int, fields: Fields) -> None:
         """A 1xx of the upstream, or our own 100."""
         if self._transport is not None and not self._replying:
             if status == 100 and self._head is not None:
                 self._head.expect_continue = False
-            lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
             phrase = b"Continue" if status == 100 else b"Early Hints" if status == 103 else b""
-            self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, lines))
+            self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, fields.raw))
 
     def _reply(self, reply: Reply, call: Call) -> None:
-        fields = reply.headers
-        own = [
-            (b"x-blueprint-upstream", call.upstream.encode("ascii")),
-            (b"x-blueprint-attempts", b"%d" % reply.attempts),
-            (b"x-blueprint-source", reply.source.encode("ascii")),
-            (b"x-request-id", call.request_id.encode("ascii")),
-            (b"Via", b"1.1 " + self._listener.via),
-        ]
+        own = (
+            b"x-blueprint-upstream: %b\r\nx-blueprint-attempts: %d\r\nx-blueprint-source: %b\r\nx-request-id: %b\r\n"
+            % (
+                call.upstream.encode("ascii"),
+                reply.attempts,
+                reply.source.encode("ascii"),
+                call.request_id.encode("ascii"),
+            )
+        )
         if reply.error is not None:
-            own.append((b"x-blueprint-error", reply.error.encode("ascii")))
-            if reply.retry_after is not None and not any(name.lower() == b"retry-after" for name, _ in fields):
-                own.append((b"retry-after", b"%d" % -(-reply.retry_after // 1)))
-        self._write(reply.status, reply.reason, fields + own, reply.body)
+            own += b"x-blueprint-error: %b\r\n" % reply.error.encode("ascii")
+            if reply.retry_after is not None and reply.headers.get(b"retry-after") is None:
+                own += b"retry-after: %d\r\n" % math.ceil(reply.retry_after)
+        self._write(reply.status, reply.reason, reply.headers.raw + own, reply.body, framed=reply.framed)
 
     def _refuse(self, refusal: Refusal, upstream: str, request_id: str) -> None:
         status, phrase, fields, body = answer(refusal, upstream=upstream, request_id=request_id)
-        self._write(status, phrase, [*fields, (b"Via", b"1.1 " + self._listener.via)], body)
+        self._write(status, phrase, fields.raw, body)
 
     def _reject(self, malformed: MalformedMessage) -> None:
         """Answers what is not HTTP, and closes: nothing after it can be trusted."""
@@ -376,36 +372,36 @@ class ServerConnection(asyncio.Protocol):
         self._head = None
         self._buffer = b""
         self._busy = True
-        self._write(status, phrase, fields, body)
+        self._write(status, phrase, fields.raw, body)
 
-    def _write(self, status: int, phrase: bytes, fields: Headers, body: bytes | BodyStream) -> None:
-        """The head, and the body as it is framed for this job."""
-        transport, head = self._transport, self._head
+    def _write(
+        self, status: int, phrase: bytes, lines: bytes, body: bytes | BodyStream, *, framed: bool = False
+    ) -> None:
+        """The head, and the body as it is framed for this job. `framed`: the lines hold a right Content-Length."""
+        transport, head, listener = self._transport, self._head, self._listener
         if transport is None:
             if isinstance(body, BodyStream):
                 body.abandon()
             return
         self._replying = True
         minor = head.minor if head is not None else 1
-        bodiless = (head is not None and head.method == "HEAD") or status in {204, 304}
-        framed = bodiless or any(name.lower() == b"content-length" for name, _ in fields)
+        bodiless = status in {204, 304} or (head is not None and head.method == "HEAD")
         self._chunked = False
-        extra = b""
-        if not framed:
+        extra = listener.via_line
+        if not framed and not bodiless:
             if isinstance(body, bytes):
-                extra = b"Content-Length: %d\r\n" % len(body)
+                extra += b"Content-Length: %d\r\n" % len(body)
             elif minor:
                 self._chunked = True
-                extra = b"Transfer-Encoding: chunked\r\n"
+                extra += b"Transfer-Encoding: chunked\r\n"
             elif head is not None:
                 head.keep_alive = False
-        if head is None or not head.keep_alive or self._listener.draining or self._reader is not None:
+        if head is None or not head.keep_alive or listener.draining or self._reader is not None:
             extra += b"Connection: close\r\n"
-            if head is not None and self._reader is None:
+            if head is not None:
                 head.keep_alive = False
         elif not minor:
             extra += b"Connection: keep-alive\r\n"
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
         begin = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, phrase or PHRASES.get(status, b""), lines, extra)
         if isinstance(body, bytes):
             transport.write(begin + body if body and not bodiless else begin)
@@ -438,7 +434,7 @@ class ServerConnection(asyncio.Protocol):
             self._unsent = b""
         transport.write(data)
 
-    def body_end(self, trailers: Headers) -> None:
+    def body_end(self, trailers: Fields) -> None:
         if self._transport is None:
             return
         self._flush()
@@ -555,7 +551,7 @@ class ServerConnection(asyncio.Protocol):
             self._arm(PEER_CHECK)
         elif self._reader is not None:
             if self._head is not None and self._head.expect_continue and not self._replying:
-                self._interim(100, [])
+                self._interim(100, Fields())
             if silent > STALL_TIME and not self._reading_paused:
                 transport.abort()
                 return

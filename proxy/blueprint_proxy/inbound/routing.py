@@ -43,6 +43,10 @@ def route(head: RequestHead, upstreams: Mapping[bytes, _Upstream], own: frozense
         target = _origin_form(target, own)
     run: str | None = None
     prefix = b""
+    slash = target.find(b"/", 1)
+    upstream = upstreams.get(target[1:slash])
+    if upstream is not None and slash > 0 and b"." not in target and b"%" not in target:
+        return Route(upstream, target[slash:], target[:slash], None)  # what nearly all calls look like
     if target.startswith(b"/@"):
         named, target = _cut(target)
         if _RUN.fullmatch(named[2:]) is None:

@@ -6,13 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Verdict
+from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.policies.deadline import format_grpc_timeout, format_server_timeout
 from blueprint_proxy.policies.hints import parse_retry_after, parse_retry_after_ms, retry_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blueprint_proxy.calls import Call, Headers, Next, Reply
+    from blueprint_proxy.calls import Call, Next, Reply
     from blueprint_proxy.upstreams.kind import Kind
 
 WHOLE_FAILURE = 256 * 1024
@@ -59,7 +60,7 @@ def hint(reply: Reply) -> float | None:
     return max((seconds for seconds in found if seconds is not None), default=None)
 
 
-def _with_what_is_left(headers: Headers, left: float) -> Headers:
-    return [
+def _with_what_is_left(headers: Fields, left: float) -> Fields:
+    return Fields.of(
         (name, _TIMEOUTS[name.lower()](left)) if name.lower() in _TIMEOUTS else (name, value) for name, value in headers
-    ]
+    )

@@ -29,4 +29,4 @@ class InjectCredential:
                 f"{self._credential.places}; nothing was sent",
                 sent=False,
             )
-        return self._next(call.with_headers([*call.headers, field]))
+        return self._next(call.with_headers(call.headers.plus(field)))

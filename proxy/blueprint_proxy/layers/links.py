@@ -6,18 +6,22 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.errors import UpstreamBroke
+from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.upstreams.links import LINKED_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from blueprint_proxy.calls import Call, Headers, Next, Reply
+    from blueprint_proxy.calls import Call, Next, Reply
     from blueprint_proxy.upstreams.links import Links
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a metadata reply that can be held: a page of 1000 objects with their ACLs is about 5 MiB."""
 AT_ONCE = 256 * 1024
 """Bytes scanned on the loop (some 5 ms); a larger document is scanned in a thread."""
+
+_ACCEPT_ENCODING = frozenset({b"accept-encoding"})
+_CONTENT_LENGTH = frozenset({b"content-length"})
 
 
 class LeadLinksBack:
@@ -42,8 +46,8 @@ class LeadLinksBack:
 
     async def _resource(self, call: Call) -> Reply:
         # A compressed document cannot be scanned as it passes.
-        plain = [(name, value) for name, value in call.headers if name.lower() != b"accept-encoding"]
-        reply = await self._next(call.with_headers([*plain, (b"Accept-Encoding", b"identity")]))
+        plain = call.headers.without(_ACCEPT_ENCODING).plus((b"Accept-Encoding", b"identity"))
+        reply = await self._next(call.with_headers(plain))
         reply.headers = self._led(reply.headers, call.public_url)
         if reply.status >= 300 or not _is_json(reply.headers) or call.method == "HEAD":
             return reply
@@ -54,15 +58,16 @@ class LeadLinksBack:
             reply.body = await asyncio.to_thread(self._links.rewrite, document, call.public_url)
         else:
             reply.body = self._links.rewrite(document, call.public_url)
-        reply.headers = [pair for pair in reply.headers if pair[0].lower() != b"content-length"]
+        reply.headers = reply.headers.without(_CONTENT_LENGTH)
+        reply.framed = False
         return reply
 
-    def _led(self, headers: Headers, public_url: bytes) -> Headers:
-        return [
+    def _led(self, headers: Fields, public_url: bytes) -> Fields:
+        return Fields.of(
             (name, self._links.through(value, public_url)) if name.lower() in LINKED_FIELDS else (name, value)
             for name, value in headers
-        ]
+        )
 
 
-def _is_json(headers: Headers) -> bool:
-    return any(name.lower() == b"content-type" and b"json" in value.lower() for name, value in headers)
+def _is_json(headers: Fields) -> bool:
+    return b"json" in (headers.get(b"content-type") or b"").lower()

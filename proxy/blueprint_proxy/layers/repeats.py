@@ -72,7 +72,9 @@ def _again(outcome: Reply | Refusal) -> Reply:
             retry_after=outcome.retry_after,
             sent=outcome.sent,
         )
-    reply = Reply(outcome.status, outcome.headers, outcome.body, reason=outcome.reason, source="proxy")
+    reply = Reply(
+        outcome.status, outcome.headers, outcome.body, reason=outcome.reason, source="proxy", framed=outcome.framed
+    )
     reply.verdict, reply.error, reply.retry_after, reply.attempts = (
         outcome.verdict,
         outcome.error,

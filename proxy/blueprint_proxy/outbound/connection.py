@@ -10,12 +10,13 @@ from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.calls import Reply
 from blueprint_proxy.errors import AttemptTimedOut, ProxyError, UpstreamBroke, UpstreamTruncated
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, Reader, UntilCloseReader, chunk, last_chunk
+from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import MAX_HEAD, MalformedMessage, ReplyHead, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blueprint_proxy.calls import Call, Headers
+    from blueprint_proxy.calls import Call
     from blueprint_proxy.sweep import Alarm, Sweep
 
 WHOLE = 64 * 1024
@@ -48,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
         self._write_paused = False
         self._read_paused = False
         self._alarm: Alarm | None = None
+        self._alarm_at = 0.0
         self._began = self._active = 0.0
         self.exchanges = 0
         self.opened = self.idle_since = sweep.now()
@@ -114,11 +116,14 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._on_lost(self)
         stream = self._stream
         if stream is not None and isinstance(self._reader, UntilCloseReader) and error is None:
             self._settle()
-            stream.end([])
+            stream.end(Fields())
             return
         how = f" ({error})" if error is not None else ""
         if stream is not None:
@@ -154,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
             if rest:
                 self.data_received(rest)
             return
-        reply = Reply(status, head.fields, b"", reason=head.reason)
+        reply = Reply(status, head.fields, b"", reason=head.reason, framed=head.length is not None)
         self._persists = head.keep_alive
         if call.method == "HEAD" or status in {204, 304}:
             self._give(reply, rest)
@@ -168,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
         elif head.chunked:
             chunked = ChunkedReader()
             pieces = chunked.feed(rest) if rest else []
-            if chunked.done and not chunked.trailers:
+            if chunked.done and not chunked.trailers.raw:
                 reply.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 self._give(reply, chunked.rest)
             else:
@@ -191,6 +196,7 @@ class ClientConnection(asyncio.Protocol):
         if future is not None and not future.done():
             future.set_result(reply)
         self._feed(pieces)
+        self._watch()
 
     def _read_body(self, data: bytes) -> None:
         reader = cast("Reader", self._reader)
@@ -235,9 +241,6 @@ class ClientConnection(asyncio.Protocol):
             future.set_exception(error)
 
     def _settle(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
         body, self._body = self._body, None
         self._call = self._future = self._stream = self._reader = None
         if body is not None:
@@ -274,7 +277,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
 
-    def body_end(self, trailers: Headers) -> None:
+    def body_end(self, trailers: Fields) -> None:
         if self._transport is not None and self._body is not None:
             if self._body.length is None:
                 self._transport.write(last_chunk(trailers))
@@ -288,42 +291,49 @@ class ClientConnection(asyncio.Protocol):
     # the limits
 
     def _watch(self) -> None:
-        """Sets the alarm for the next limit that could run out, the present one's first."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if self._call is None:
+        """Sees to it that the alarm rings no later than the next limit that could run out.
+
+        It is left standing from one exchange to the next: when it rings too early, it looks and is set again.
+        """
+        call = self._call
+        if call is None:
             return
-        when = min((when for when, _, _ in self._limits()), default=None)
-        if when is not None:
-            self._alarm = self._sweep.at(when, self._check)
-
-    def _limits(self) -> list[tuple[float, str, float]]:
-        """When each limit runs out if nothing happens until then, with its phase and its seconds."""
-        timeouts = cast("Call", self._call).settings.timeouts
-        limits: list[tuple[float, str, float]] = []
-        if timeouts.attempt is not None:
-            limits.append((self._began + timeouts.attempt, "attempt", timeouts.attempt))
+        timeouts = call.settings.timeouts
         if self._stream is None and self._request_over:
-            if timeouts.first_byte is not None:
-                limits.append((self._active + timeouts.first_byte, "first_byte", timeouts.first_byte))
-        elif timeouts.idle is not None:
-            limits.append((self._active + timeouts.idle, "idle", timeouts.idle))
-        return limits
+            limit = timeouts.first_byte
+        else:
+            limit = timeouts.idle
+        when = None if limit is None else self._active + limit
+        if timeouts.attempt is not None and (when is None or self._began + timeouts.attempt < when):
+            when = self._began + timeouts.attempt
+        if when is None:
+            return
+        if self._alarm is not None:
+            if self._alarm_at <= when:
+                return
+            self._alarm.cancel()
+        self._alarm = self._sweep.at(when, self._look)
+        self._alarm_at = when
 
-    def _check(self) -> None:
+    def _look(self) -> None:
+        """Ends the exchange if one of its limits has run out."""
         self._alarm = None
-        if self._call is None:
+        call = self._call
+        if call is None:
             return
         now = self._sweep.now()
+        timeouts = call.settings.timeouts
+        replying = self._stream is not None
         # A job that is slow to send or to take is not the upstream's silence.
-        waits_for_job = (
-            self._read_paused if self._stream is not None else not (self._request_over or self._write_paused)
-        )
-        if waits_for_job:
+        if self._read_paused if replying else not (self._request_over or self._write_paused):
             self._active = now
-        for when, phase, limit in self._limits():
-            if now >= when:
-                self._fail(AttemptTimedOut(phase, limit, sent=True))
-                return
+        if timeouts.attempt is not None and now >= self._began + timeouts.attempt:
+            self._fail(AttemptTimedOut("attempt", timeouts.attempt, sent=True))
+            return
+        phase, limit = ("first_byte", timeouts.first_byte)
+        if replying or not self._request_over:
+            phase, limit = ("idle", timeouts.idle)
+        if limit is not None and now >= self._active + limit:
+            self._fail(AttemptTimedOut(phase, limit, sent=True))
+            return
         self._watch()

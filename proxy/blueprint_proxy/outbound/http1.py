@@ -44,8 +44,7 @@ class Http1Transport:
             raise
 
     def _head(self, call: Call) -> bytes:
-        lines = [call.method.encode("ascii"), b" ", self._base_path, call.target, self._lines]
-        lines += [b"%b: %b\r\n" % pair for pair in call.headers]
+        lines = [call.method.encode("ascii"), b" ", self._base_path, call.target, self._lines, call.headers.raw]
         body = call.body
         if isinstance(body, RequestBody):
             if body.length is None:

@@ -106,4 +106,4 @@ def _object(method: str, path: re.Match[bytes], query: dict[bytes, bytes]) -> tu
 
 
 def _parameters(query: bytes) -> dict[bytes, bytes]:
-    return dict(pair.partition(b"=")[::2] for pair in query.split(b"&")) if query else {}  # type: ignore[misc]
+    return dict(pair.partition(b"=")[::2] for pair in query.split(b"&")) if query else {}

@@ -53,7 +53,7 @@ class GeminiKind:
 
 
 def _upload(head: RequestHead) -> Operation:
-    command = next((value.lower() for name, value in head.fields if name.lower() == b"x-goog-upload-command"), b"")
+    command = (head.fields.get(b"x-goog-upload-command") or b"").lower()
     if command == b"start":
         return Operation("files.upload.start", repeatable=True)
     if command == b"query":

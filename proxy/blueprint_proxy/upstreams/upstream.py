@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blueprint_proxy.bodies.stream import Flow
-    from blueprint_proxy.calls import Headers, Reply
+    from blueprint_proxy.calls import Reply
     from blueprint_proxy.config import OperationSettings, UpstreamSettings
+    from blueprint_proxy.http1.fields import Fields
     from blueprint_proxy.http1.heads import RequestHead
     from blueprint_proxy.outbound.pool import Pool
     from blueprint_proxy.pipeline import Pipelines
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from blueprint_proxy.upstreams.kind import Kind
 
 _Policy = TypeVar("_Policy", Breaker, RetryBudget, Concurrency, TokenBucket)
+
+REMEMBERED = 1024
+"""Operation names looked up once: jobs may make them up, so their number has a bound."""
 
 _PARSERS: tuple[tuple[bytes, Callable[[bytes], float]], ...] = (
     (b"x-server-timeout", server_timeout),
@@ -67,9 +71,11 @@ class Upstream:
         self._now = now
         self._spool = spool
         self._drops_credentials = drops_credentials
+        self._by_operation: dict[str, tuple[OperationSettings, PolicySet]] = {}
         self._by_settings: dict[int, tuple[OperationSettings, PolicySet]] = {}
         self.stateful: dict[tuple[str, str], tuple[object, Breaker | RetryBudget | Concurrency | TokenBucket]] = {}
         self._earlier = earlier.stateful if earlier is not None else {}
+        self._look_up("", "", b"/")  # so that the upstream's own policies are there before the first call
 
     def send(self, call: Call) -> Awaitable[Reply]:
         """Through the pipeline of the call's mode."""
@@ -85,7 +91,7 @@ class Upstream:
         request_id: str,
         run: str | None,
         public_url: bytes,
-        interim: Callable[[int, Headers], None] | None,
+        interim: Callable[[int, Fields], None] | None,
     ) -> Call:
         """The Call that `head` asks for at `target`; Refusal for a bad timeout field or a body over the limit.
 
@@ -93,16 +99,16 @@ class Upstream:
         """
         now = self._now()
         operation = self.kind.operation(head, target)
-        path = target.partition(b"?")[0].decode("latin-1") if self.settings.has_path_patterns else ""
-        settings = self.settings.for_operation(operation.name, head.method, path)
-        policies = self._policies(settings)
+        known = self._by_operation.get(operation.name)
+        if known is None:
+            known = self._look_up(operation.name, head.method, target)
+        settings, policies = known
         repeatable = operation.repeatable
         if settings.operation_class is not None:
             repeatable = settings.operation_class != "unsafe"
         headers = head.fields
         if self._drops_credentials:
-            dropped = self.kind.credential_fields
-            headers = [pair for pair in headers if pair[0].lower() not in dropped]
+            headers = headers.without(self.kind.credential_fields)
             target = _without_parameters(target, self.kind.credential_parameters)
         deadline = settings.deadline if settings.mode == "enforce" else None
         stated = False
@@ -170,15 +176,24 @@ class Upstream:
             limit=body.limit,
         )
 
+    def _look_up(self, operation: str, method: str, target: bytes) -> tuple[OperationSettings, PolicySet]:
+        """Settings and policies; remembered by the operation's name, unless paths have a say too."""
+        paths = self.settings.has_path_patterns
+        path = target.partition(b"?")[0].decode("latin-1") if paths else ""
+        settings = self.settings.for_operation(operation, method, path)
+        found = self._by_settings.get(id(settings))
+        if found is None or found[0] is not settings:
+            found = self._by_settings[id(settings)] = (settings, self._policies(settings))
+        if not paths and len(self._by_operation) < REMEMBERED:
+            self._by_operation[operation] = found
+        return found
+
     def _policies(self, settings: OperationSettings) -> PolicySet:
-        known = self._by_settings.get(id(settings))
-        if known is not None and known[0] is settings:
-            return known[1]
         retry, budget, breaker, rate, concurrency = (
             settings.retry, settings.retry_budget, settings.breaker, settings.rate, settings.concurrency,
         )  # fmt: skip
         owners = settings.owners
-        policies = PolicySet(
+        return PolicySet(
             retry=RetryPolicy(retry.attempts, retry.base, retry.cap, retry.on),
             budget=self._shared("retry_budget", owners, budget, lambda: RetryBudget(budget.ratio, budget.min)),
             breaker=self._shared("breaker", owners, breaker, lambda: self._breaker(settings)),
@@ -188,10 +203,6 @@ class Upstream:
             ),
             observing=settings.mode == "observe",
         )
-        if len(self._by_settings) > 256:
-            self._by_settings.clear()
-        self._by_settings[id(settings)] = (settings, policies)
-        return policies
 
     def _shared(self, name: str, owners: Mapping[str, str], settings: object, make: Callable[[], _Policy]) -> _Policy:
         """The policy of this owner: today's, or the one from before a reload if it was configured the same."""

@@ -228,12 +228,23 @@ def test_a_1_0_client_that_asks_for_it_keeps_its_connection(plain: Stage) -> Non
 
 
 def test_a_1_0_client_gets_a_chunked_reply_until_the_close(plain: Stage) -> None:
-    plain.upstream.answer(chunked_head() + chunked(b"one", b"two"))
+    seen = threading.Event()
+
+    def in_two_pieces(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(chunked_head() + b"3\r\none\r\n")
+        connection.wait(seen)
+        connection.send(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    plain.upstream.script(in_two_pieces)
     client = plain.client()
     client.send(request("GET", plain.path(), ("Connection", "keep-alive"), minor=0))
-    answer = client.read_reply()
-    assert (answer.framing, answer.body) == ("close", b"onetwo")
-    assert (answer.value("connection") or b"close").lower() == b"close"
+    head = client.until(b"\r\n\r\n", "the head").lower()
+    assert b"transfer-encoding" not in head
+    assert b"keep-alive" not in head
+    assert client.until(b"one", "the first piece") == b"one"
+    seen.set()
+    assert client.to_end() == b"two"
 
 
 def test_the_upstream_is_spoken_to_in_1_1_whatever_the_client_speaks(plain: Stage) -> None:
@@ -319,6 +330,27 @@ def test_a_pipelined_body_is_not_taken_for_a_request(plain: Stage) -> None:
     client.send(request("POST", plain.path("/a"), body=inner) + request("GET", plain.path("/b")))
     assert client.read_reply().body == b"/a " + inner
     assert client.read_reply().body == b"/b "
+
+
+def test_a_job_that_says_all_at_once_and_half_closes_gets_every_answer(plain: Stage) -> None:
+    plain.upstream.serve(lambda sent, _: reply(200, sent.target))
+    client = plain.client()
+    client.send(b"".join(request("GET", plain.path(f"/{number}")) for number in range(5)))
+    client.half_close()
+    assert [client.read_reply().body for _ in range(5)] == [b"/%d" % number for number in range(5)]
+    client.assert_closed()
+
+
+def test_more_pipelined_requests_than_are_kept_are_all_answered(plain: Stage) -> None:
+    plain.upstream.serve(lambda sent, _: reply(200, sent.target))
+    client = plain.client()
+    count = 400
+    asked = b"".join(request("GET", plain.path(f"/{number}"), ("X-Padding", "a" * 500)) for number in range(count))
+    sender = threading.Thread(target=client.send, args=(asked,), name="sender")
+    sender.start()
+    answers = [client.read_reply().body for _ in range(count)]
+    sender.join(PATIENCE)
+    assert answers == [b"/%d" % number for number in range(count)]
 
 
 # Forms and routing

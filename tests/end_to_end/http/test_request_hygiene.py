@@ -244,6 +244,12 @@ def test_an_invalid_request_id_is_replaced(plain: Stage, bad: str) -> None:
     assert plain.upstream.requests[0].values("x-request-id") in ([kept], [])
 
 
+def test_the_jobs_request_id_stands_alone_in_the_reply(plain: Stage) -> None:
+    plain.upstream.answer(reply(200, b"", ("X-Request-Id", "theirs")))
+    answer = plain.call("GET", "/thing", ("x-request-id", "ours"))
+    assert answer.values("x-request-id") == [b"ours"]
+
+
 def test_traceparent_passes(plain: Stage) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     plain.upstream.answer(reply())

@@ -183,6 +183,24 @@ def test_the_next_attempt_begins_while_the_job_is_still_sending(spooling: Stage)
     assert json.loads(answer.body)["body_sha256"] == hashlib.sha256(LARGE).hexdigest()
 
 
+def test_an_early_failure_is_repeated_with_the_whole_body(spooling: Stage) -> None:
+    def refuse(connection: UpstreamConnection) -> None:
+        connection.read_head()
+        connection.send(UNAVAILABLE)
+        connection.wait_closed()
+
+    spooling.upstream.script(refuse)
+    spooling.upstream.echo()
+    client = spooling.client()
+    half = len(LARGE) // 2
+    client.send(request("PUT", spooling.path(), ("Content-Length", str(len(LARGE)))) + LARGE[:half])
+    spooling.upstream.wait_for_requests(2)
+    client.send(LARGE[half:])
+    answer = client.read_reply()
+    assert (answer.status, answer.attempts) == (200, 2)
+    assert json.loads(answer.body)["body_sha256"] == hashlib.sha256(LARGE).hexdigest()
+
+
 def test_a_body_beyond_the_spool_goes_on_unrepeatable(overflowing: Stage) -> None:
     overflowing.upstream.answer(UNAVAILABLE)
     answer = overflowing.call("PUT", "/thing", body=LARGE)

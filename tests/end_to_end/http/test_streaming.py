@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -85,6 +86,27 @@ def test_a_piece_of_an_upload_reaches_the_upstream_before_the_next_one_is_sent(p
     assert client.read_reply().status == 200
 
 
+def test_a_reply_may_begin_before_the_upload_has_ended(plain: Stage) -> None:
+    def parrot(connection: UpstreamConnection) -> None:
+        connection.read_head()
+        connection.send(chunked_head())
+        while piece := connection.read_chunk():
+            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+        connection.read_trailers()
+        connection.send(b"0\r\n\r\n")
+
+    plain.upstream.script(parrot)
+    client = plain.client()
+    client.send(request("POST", plain.path(), ("Transfer-Encoding", "chunked")))
+    client.send(b"5\r\nfirst\r\n")
+    client.until(b"\r\n\r\n", "the head")
+    assert client.read_chunk() == b"first"
+    client.send(b"6\r\nsecond\r\n")
+    assert client.read_chunk() == b"second"
+    client.send(b"0\r\n\r\n")
+    assert client.read_chunk() == b""
+
+
 # Memory
 
 
@@ -135,7 +157,7 @@ def test_a_slow_reader_costs_no_memory(proxy: StartProxy, upstream: StartUpstrea
     client.until(b"\r\n\r\n", "the head")
     assert until_it_stands_still(lambda: sent) < LARGE
     assert client.sock.recv(1)
-    drain(client, LARGE - 1)
+    drain(client, LARGE - 1 - len(client._buffer))
     assert running.peak_rss() - before < EXTRA
     client.close()
 
@@ -196,6 +218,36 @@ def test_a_slow_upstream_costs_no_memory(proxy: StartProxy, upstream: StartUpstr
     assert client.read_reply().body == b"fine"
     assert running.peak_rss() - before < EXTRA
     client.close()
+
+
+def test_a_job_that_asks_and_never_reads_costs_no_memory(proxy: StartProxy) -> None:
+    running = proxy({})
+    client = running.client(receive_buffer=65536)
+    assert client.call("GET", "/nowhere/warm").status == 404
+    before = running.rss()
+    running.forget_peak()
+    asked = 0
+    batch = request("GET", "/nowhere/x") * 1000
+    client.sock.settimeout(PATIENCE)
+
+    def ask() -> None:
+        nonlocal asked
+        try:
+            for _ in range(300):
+                client.send(batch)
+                asked += 1
+        except OSError:
+            pass  # blocked, as it should be, until the test closes the connection
+
+    asker = threading.Thread(target=ask, name="asker")
+    asker.start()
+    try:
+        until_it_stands_still(lambda: asked)
+    finally:
+        client.sock.shutdown(socket.SHUT_RDWR)
+        asker.join(30)
+    assert running.peak_rss() - before < EXTRA
+    assert running.client().call("GET", "/nowhere/x").status == 404
 
 
 def test_a_slow_reader_does_not_hold_another_job_up(plain: Stage) -> None:

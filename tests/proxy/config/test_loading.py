@@ -12,7 +12,6 @@ from blueprint_proxy.config.loading import _Loading
 from blueprint_proxy.config.reading import read_yaml
 from blueprint_proxy.config.unbuilt import UNBUILT
 
-
 NO_DURATION = "must be a duration such as 250ms, 5s, 2m or 1h (or a number of seconds), at most 366 days"
 
 

@@ -40,6 +40,14 @@ def test_patterns_merge_key_by_key_and_the_most_specific_wins(gcs):
     assert settings.operation_class == "read_only"
 
 
+def test_the_most_specific_pattern_wins_wherever_it_stands_in_the_file(configure):
+    text = "upstreams: {gcs: {operations: {'GET /a': {deadline: 1s}, get: {deadline: 2s}, '*': {deadline: 3s}}}}"
+    upstream = configure(text).upstreams["gcs"]
+    assert upstream.for_operation("get", "GET", "/a").deadline == 1
+    assert upstream.for_operation("get", "GET", "/b").deadline == 2
+    assert upstream.for_operation("put", "PUT", "/b").deadline == 3
+
+
 def test_the_pattern_that_sets_a_policy_with_state_owns_it(gcs):
     assert dict(gcs.for_operation("objects.list", "GET", "/o").owners) == {
         "breaker": "objects.*",

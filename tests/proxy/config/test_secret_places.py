@@ -35,7 +35,7 @@ def test_a_secret_shows_itself_only_when_asked():
         str(secret),
         f"{secret}",
         f"{secret!r:>40}",
-        "{}".format(secret),
+        f"{secret}",
         repr([secret]),
         repr({"k": secret}),
     ]
