@@ -10,19 +10,16 @@ import contextlib
 import gc
 import importlib
 import logging
-import os
 import secrets
 import signal
-import socket
-import ssl
-import stat
 import sys
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint_proxy.config import Address, Config, ConfigError, Secret, load, read_secret
+from blueprint_proxy.config import ConfigError, load, read_secret
 from blueprint_proxy.inbound.http1 import Listener
+from blueprint_proxy.listening import BACKLOG, ListeningSocket, authorities, tls_context
 from blueprint_proxy.overview import Overview
 from blueprint_proxy.sweep import Sweep
 from blueprint_proxy.telemetry.events import (
@@ -40,19 +37,26 @@ from blueprint_proxy.telemetry.stream import Telemetry
 from blueprint_proxy.upstreams.building import Surroundings, build
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
+    from pathlib import Path
 
+    from blueprint_proxy.config import Address, Config, Secret, SecretSource, UpstreamSettings
     from blueprint_proxy.upstreams.upstream import Upstream
 
 TICK = 0.1
 """Seconds between two looks at the age of calls in flight."""
 WATCH = 1.0
 """Seconds between two looks at the configuration file."""
-BACKLOG = 1024
+CUT = 1.0
+"""Seconds that cut calls have to be recorded before the process goes."""
 
 
 class App:
-    """One running proxy. `run` ends when a signal or `stop` asks for it; True when every call ended within the grace."""
+    """One running proxy. `run` ends when a signal or `stop` asks for it; True when every call ended within the grace.
+
+    SIGTERM and SIGINT drain; a second one cuts what is still under way. SIGHUP loads the configuration anew.
+    """
 
     def __init__(self, config: Config, *, reload: Callable[[], Config] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -63,7 +67,6 @@ class App:
         self._redactor = Redactor()
         self._logs = Logs(sys.stderr, self._redactor)
         self._logs.attach(self._telemetry)
-        logging.getLogger().addHandler(StandardLogging(self._logs))
         self._upstreams: dict[bytes, Upstream] = {}
         self._overview = Overview(config, self._upstreams, self._sweep.now)
         metrics = Metrics(self._overview.gauges)
@@ -77,66 +80,85 @@ class App:
             on_secret=self._register,
         )
         self._stopping = asyncio.Event()
+        self._cut = False
+        self._job_token: bytes | None = None
         self._listener: Listener | None = None
+        self._admin: asyncio.Task[None] | None = None
         self._file_seen = _version(config.source)
 
     async def run(self) -> bool:
-        """Serves until it is told to stop. OSError when a listener cannot be opened."""
-        config = self._config
-        self._overview.token = self._token(config.admin.token, "admin.token")
-        self._replace_upstreams(config)
-        server = await self._listen(config)
+        """Serves until it is told to stop. OSError when a listener cannot be opened or a file cannot be used."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload_now)
+        library_lines = StandardLogging(self._logs)
+        logging.getLogger().addHandler(library_lines)
+        listen = self._config.listen
+        try:
+            with (
+                ListeningSocket(listen.http, "the http listener") as jobs,
+                ListeningSocket(listen.admin, "the admin listener") as operators,
+            ):
+                return await self._run(jobs, operators)
+        finally:
+            for upstream in self._upstreams.values():
+                upstream.pool.close()
+            self._logs.flush()
+            logging.getLogger().removeHandler(library_lines)
+
+    def stop(self) -> None:
+        """Ends as SIGTERM does: the first time when the calls in flight are through, the second time at once."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            return
+        self._cut = True
+        if self._listener is not None:
+            self._listener.abort()
+        if self._admin is not None:
+            self._admin.cancel()
+
+    async def _run(self, jobs: ListeningSocket, operators: ListeningSocket) -> bool:
+        self._put_in_force(self._config)
+        tls = None if self._config.tls is None else tls_context(self._config.tls)
+        listener = self._listener = self._listener_on(jobs.address)
+        server = await self._loop.create_server(listener, sock=jobs.socket, ssl=jobs.tls(tls), backlog=BACKLOG)
+        self._telemetry.emit(Listening("http", str(jobs.address)))
         self._overview.listening = True
         gc.freeze()  # what start-up made lives as long as the process: nothing to look through again
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stopping.set)
-        self._loop.add_signal_handler(signal.SIGHUP, self._reload_now)
+        drained = False
         admin_stopping = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._serve_admin(admin_stopping))
+                self._admin = group.create_task(self._serve_admin(operators, operators.tls(tls), admin_stopping))
                 group.create_task(self._watch())
                 await self._stopping.wait()
-                drained = await self._drain(server)
+                self._overview.listening = False
+                server.close()
+                jobs.close()
+                drained = await self._drain(listener)
                 admin_stopping.set()
         finally:
             server.close()
-            for upstream in self._upstreams.values():
-                upstream.pool.close()
-            self._telemetry.emit(Stopped(self._stopping.is_set()))
-            self._logs.flush()
+            listener.abort()
+            self._telemetry.emit(Stopped(drained))
         return drained
-
-    def stop(self) -> None:
-        """Ends as SIGTERM does."""
-        self._stopping.set()
 
     # the data listener
 
-    async def _listen(self, config: Config) -> asyncio.Server:
-        address = config.listen.http
-        token = None if address.is_private else self._token(config.jobs.token, "jobs.token")
-        self._listener = Listener(
+    def _listener_on(self, address: Address) -> Listener:
+        return Listener(
             self._upstreams,
             telemetry=self._telemetry,
             sweep=self._sweep,
             via=self._around.via,
-            own=_authorities(address),
-            scheme=b"http" if config.tls is None else b"https",
-            token=None if token is None else token.reveal().encode(),
+            own=authorities(address),
+            scheme=b"http" if self._config.tls is None or address.unix is not None else b"https",
+            token=self._job_token,
         )
-        server = await self._loop.create_server(
-            self._listener, sock=_bind(address, "the http listener"), ssl=_listener_tls(config), backlog=BACKLOG
-        )
-        self._telemetry.emit(Listening("http", str(address)))
-        return server
 
-    async def _drain(self, server: asyncio.Server) -> bool:
-        listener, grace = self._listener, self._config.drain.grace
-        self._overview.listening = False
-        server.close()
-        if listener is None:
-            return True
+    async def _drain(self, listener: Listener) -> bool:
+        """Lets calls end; whether all of them did. What is left after the grace is cut, and its end is waited for."""
+        grace = self._config.drain.grace
         in_flight = sum(upstream.pipelines.in_flight for upstream in self._upstreams.values())
         self._telemetry.emit(Draining(grace, in_flight))
         listener.drain()
@@ -144,21 +166,25 @@ class App:
             async with asyncio.timeout(grace):
                 await listener.quiet.wait()
         except TimeoutError:
+            self._cut = True
             listener.abort()
-            return False
-        return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CUT):
+                    await listener.quiet.wait()
+        return not self._cut
 
     # the control plane
 
-    async def _serve_admin(self, stopping: asyncio.Event) -> None:
+    async def _serve_admin(
+        self, listening: ListeningSocket, tls: ssl.SSLContext | None, stopping: asyncio.Event
+    ) -> None:
         application, serving = await asyncio.to_thread(_import_admin)
-        address = str(self._config.listen.admin)
-        emit = self._telemetry.emit
         await serving.serve_admin(
             application.create_app(self._overview),
-            address,
-            started=lambda bound: emit(Listening("admin", bound)),
+            listening.socket,
+            started=partial(self._telemetry.emit, Listening("admin", str(listening.address))),
             stopping=stopping,
+            tls=tls,
         )
 
     async def _watch(self) -> None:
@@ -173,6 +199,7 @@ class App:
                 upstream.tick(now)
             if now - looked >= WATCH:
                 looked = now
+                self._logs.flush()
                 if _version(self._config.source) != self._file_seen:
                     self._reload_now()
 
@@ -183,22 +210,24 @@ class App:
         self._file_seen = _version(self._config.source)
         try:
             config = self._reload()
-            self._replace_upstreams(config)
+            self._put_in_force(config)
         except ConfigError as error:
             self._telemetry.emit(ConfigurationRejected(tuple(str(problem) for problem in error.problems)))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._telemetry.emit(ConfigurationRejected((str(error),)))
-        else:
-            if (config.listen, config.tls) != (self._config.listen, self._config.tls):
-                self._telemetry.emit(
-                    ConfigurationRejected(("listen and tls take effect at the next start; all else is in force",))
-                )
-            self._config = self._overview.configuration = config
 
-    def _replace_upstreams(self, config: Config) -> None:
-        """Builds all upstreams before any is put in place. Calls under way end on the old ones."""
+    def _put_in_force(self, config: Config) -> None:
+        """Makes everything of `config` before any of it is put in place. Calls under way end on the old upstreams.
+
+        OSError or ValueError when a part cannot be used: then nothing has changed.
+        """
+        if (config.listen, config.tls) != (self._config.listen, self._config.tls):
+            raise ValueError("listen and tls cannot change while the proxy runs: start it anew")
+        job_token = None if config.listen.http.is_private else self._token(config.jobs.token, "jobs.token")
+        admin_token = self._token(config.admin.token, "admin.token")
+        around = replace(self._around, spool=config.state_dir / "spool")
         built = {
-            name.encode("ascii"): build(settings, self._around, self._upstreams.get(name.encode("ascii")))
+            name.encode("ascii"): self._build(name, settings, around)
             for name, settings in config.upstreams.items()
             if settings.served
         }
@@ -207,12 +236,24 @@ class App:
         self._upstreams.update(built)
         for upstream in old:
             upstream.pool.close()
+        self._around = around
+        self._job_token = None if job_token is None else job_token.reveal().encode("ascii")
+        if self._listener is not None:
+            self._listener.token = self._job_token
+        self._overview.token = admin_token
+        self._config = self._overview.configuration = config
         self._telemetry.emit(ConfigurationLoaded("built-in" if config.source is None else str(config.source)))
 
-    def _token(self, source: object, key: str) -> Secret | None:
+    def _build(self, name: str, settings: UpstreamSettings, around: Surroundings) -> Upstream:
+        try:
+            return build(settings, around, self._upstreams.get(name.encode("ascii")))
+        except OSError as error:
+            raise OSError(f"upstreams.{name}.tls: {error.strerror or error}") from error
+
+    def _token(self, source: SecretSource | None, key: str) -> Secret | None:
         if source is None:
             return None
-        token = read_secret(source)  # type: ignore[arg-type]
+        token = read_secret(source)
         if token is None:
             raise OSError(f"{key}: configured, and nothing found in {source}")
         self._register(token)
@@ -237,55 +278,3 @@ def _version(file: Path | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _authorities(address: Address) -> frozenset[bytes]:
-    """The names of this listener that a job may write into an absolute-form target."""
-    if address.unix is not None:
-        return frozenset()
-    hosts = {address.host, "localhost", "127.0.0.1", "[::1]", socket.gethostname()}
-    return frozenset(f"{host}:{address.port}".lower().encode("ascii", "replace") for host in hosts)
-
-
-def _bind(address: Address, what: str) -> socket.socket:
-    """A bound socket; a unix one is for this user alone. OSError names the listener and the address."""
-    try:
-        if address.unix is not None:
-            return _bind_unix(address.unix)
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(where)
-    except OSError as error:
-        raise OSError(error.errno, f"{what} cannot bind {address}: {error.strerror or error}") from error
-    return bound
-
-
-def _bind_unix(path: str) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(Path(path).stat().st_mode):
-            with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
-                probe.connect(path)
-                raise OSError(98, "another process serves this socket")
-            Path(path).unlink()
-    bound = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
-    try:
-        bound.bind(path)
-    finally:
-        os.umask(before)
-    return bound
-
-
-def _listener_tls(config: Config) -> ssl.SSLContext | None:
-    files = config.tls
-    if files is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(files.cert, files.key)
-    if files.client_ca is not None:
-        context.load_verify_locations(files.client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -11,11 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from blueprint_proxy import __version__
-from blueprint_proxy.config import Config, ConfigError, explain as explain_config, exports, json_schema, load
+from blueprint_proxy.config import Config, ConfigError, exports, json_schema, load
+from blueprint_proxy.config import explain as explain_config
 
 cli = typer.Typer(
     name="blueprint-proxy",
-    help="The reliability sidecar of robot-simulation jobs: it owns every call a job makes to the outside.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,6 +30,7 @@ ConfigOption = Annotated[
 
 @cli.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:  # noqa: FBT002 -- typer's way to a flag
+    """The reliability sidecar of robot-simulation jobs: it owns every call a job makes to the outside."""
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -49,7 +51,7 @@ def serve(config: ConfigOption = None) -> None:
     try:
         uvloop.run(run())
     except OSError as failed:
-        _fail(failed.strerror or str(failed), 1)
+        _fail(str(failed), 1)
     except ExceptionGroup as group:
         _fail("; ".join(str(error) for error in _os_errors(group)), 1)
 
@@ -107,7 +109,7 @@ def status(config: ConfigOption = None) -> None:
     try:
         upstreams = ask(loaded, "/v1/upstreams")
     except OSError as error:
-        _fail(f"no proxy answers at {loaded.listen.admin}: {error}", 1)
+        _fail(str(error), 1)
     typer.echo(f"{'upstream':<16}{'mode':<10}{'breaker':<14}{'in flight':>10}{'queued':>8}{'idle':>6}  url")
     for upstream in upstreams:
         breaker = ", ".join(sorted({shown["state"] for shown in upstream["breakers"]})) or "closed"
@@ -164,7 +166,7 @@ def _operation(config: Config, name: str, method: str, path: str) -> str:
     from blueprint_proxy.upstreams.building import KINDS  # noqa: PLC0415
 
     kind = KINDS.get(config.upstreams[name].kind)
-    target = path.encode("utf-8")
+    target = os.fsencode(path)
     return "" if kind is None else kind.operation(RequestHead(method, target, 1, Fields()), target).name
 
 

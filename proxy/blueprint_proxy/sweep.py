@@ -1,7 +1,8 @@
 """One coarse timer for everything that may time out.
 
-A timer in the event loop for each of a call's limits costs more than the rest of its policies together, and nearly none of
-them ever fires. Here an alarm is one entry in a bucket of a wheel; the loop has a single timer, and only while there are alarms.
+A timer in the event loop for each of a call's limits costs more than the rest of its policies together, and nearly none
+of them ever fires. Here an alarm is one entry in a bucket of a wheel; the loop has a single timer, and only while there are
+alarms.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 GRAIN = 0.02
 """Seconds between two sweeps: how late an alarm can be. Never early."""
+PURGE_EVERY = 50
+"""Sweeps after which the buckets are thrown out whose alarms were all cancelled: once a second."""
 
 
 class Alarm:
@@ -30,6 +33,7 @@ class Alarm:
         self._bucket = bucket
 
     def cancel(self) -> None:
+        """It will not ring."""
         self._bucket.discard(self)
 
 
@@ -41,13 +45,14 @@ class Sweep:
         self.now = loop.time
         self._buckets: dict[int, set[Alarm]] = {}
         self._swept = 0
+        self._purge_at = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def at(self, when: float, action: Callable[[], None]) -> Alarm:
         """Calls `action` once, at most GRAIN seconds after `when`."""
         number = math.ceil(when / GRAIN)
         if self._timer is None:
-            self._swept = int(self._loop.time() / GRAIN)
+            self._swept = max(self._swept, int(self._loop.time() / GRAIN))
             self._timer = self._loop.call_at((self._swept + 1) * GRAIN, self._tick)
         if number <= self._swept:
             number = self._swept + 1
@@ -65,10 +70,22 @@ class Sweep:
             due = sorted(number for number in self._buckets if number <= until)
         self._swept = max(self._swept, until)
         self._timer = None
-        for number in due:
-            bucket = self._buckets.pop(number)
-            while bucket:
-                bucket.pop().action()
+        try:
+            for number in due:
+                bucket = self._buckets[number]
+                while bucket:
+                    bucket.pop().action()
+                del self._buckets[number]
+        finally:
+            self._set_timer(due)
+
+    def _set_timer(self, due: list[int]) -> None:
+        left = next((number for number in due if number in self._buckets), None)
+        if left is not None:
+            self._swept = left - 1  # an action raised: the alarms beside it ring with the next sweep
+        if self._swept >= self._purge_at:
+            self._purge_at = self._swept + PURGE_EVERY
+            self._buckets = {number: bucket for number, bucket in self._buckets.items() if bucket}
         if self._buckets and self._timer is None:
             self._timer = self._loop.call_at((self._swept + 1) * GRAIN, self._tick)
 
@@ -76,8 +93,8 @@ class Sweep:
 class Limit:
     """`with Limit(sweep, when, error):` -- the body is cancelled at `when`, and the cancellation becomes `error()`.
 
-    The meaning of asyncio.timeout_at on the coarse wheel. A cancellation from outside stays one, also when both come at once.
-    `when` None sets no limit.
+    The meaning of asyncio.timeout_at on the coarse wheel. A cancellation from outside stays one, also when both come at
+    once. `when` None sets no limit.
     """
 
     __slots__ = ("_alarm", "_cancelling", "_error", "_expired", "_sweep", "_task", "_when")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -9,20 +11,53 @@ import httpx2
 from blueprint_proxy.config import read_secret
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from blueprint_proxy.config import Config
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
 def ask(config: Config, path: str) -> Any:
-    """The JSON answer to a GET of `path`. OSError when nobody answers, or the answer is a refusal."""
+    """The JSON answer to a GET of `path`. OSError, with a sentence, when nobody answers or the answer is a refusal."""
     address = config.listen.admin
-    token = None if config.admin.token is None else read_secret(config.admin.token)
-    headers = {} if token is None else {"authorization": f"Bearer {token.reveal()}"}
-    transport = httpx2.HTTPTransport(uds=address.unix)
-    base_url = "http://localhost" if address.unix is not None else f"http://{address}"
     try:
-        with httpx2.Client(transport=transport, base_url=base_url, headers=headers, timeout=5.0) as client:
+        token = None if config.admin.token is None else read_secret(config.admin.token)
+    except ValueError as error:
+        raise OSError(f"admin.token: {error}") from error
+    headers = {} if token is None else {"authorization": f"Bearer {token.reveal()}"}
+    secure = config.tls is not None and address.unix is None
+    verify = _this_very_server(config.tls.cert) if secure and config.tls is not None else True
+    base_url = "http://localhost" if address.unix is not None else f"http{'s' * secure}://{address.local}"
+    try:
+        # the environment's proxies and .netrc are for other addresses than this one
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=address.unix, verify=verify, trust_env=False),
+            base_url=base_url,
+            headers=headers,
+            timeout=5.0,
+            trust_env=False,
+        ) as client:
             answer = client.get(path)
-            answer.raise_for_status()
-            return answer.json()
     except httpx2.HTTPError as error:
-        raise OSError(str(error)) from error
+        raise OSError(f"no proxy answers at {address}: {error}") from error
+    try:
+        said = answer.json()
+        if answer.is_success:
+            return said
+        message = said["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        raise OSError(f"something else than this proxy answers at {address}: status {answer.status_code}") from None
+    raise OSError(f"the proxy at {address} refuses: {message}")
+
+
+def _this_very_server(cert: Path) -> ssl.SSLContext:
+    """Trust in nothing but the listener's own certificate, under whatever name: it is read from the same file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    own = _CERTIFICATE.search(cert.read_text(encoding="ascii", errors="replace"))
+    if own is None:
+        raise OSError(f"tls.cert: {cert} holds no certificate")
+    context.load_verify_locations(cadata=own.group())
+    return context

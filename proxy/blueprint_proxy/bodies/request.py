@@ -57,7 +57,7 @@ class RequestBody:
         self._flow = flow
         self._trailers = Fields()
         self._error: ProxyError | None = None
-        self._lost = memory <= 0
+        self._lost = memory <= 0 and (spool <= 0 or directory is None)
         self._on_lost = on_lost
         self._memory_left = memory
         self._spool_limit = spool
@@ -79,6 +79,7 @@ class RequestBody:
     # the job's side
 
     def feed(self, data: bytes) -> None:
+        """The next piece."""
         self.received += len(data)
         if self._limit is not None and self.received > self._limit:
             if not self.over:
@@ -88,7 +89,7 @@ class RequestBody:
         kept = not self._lost and self._keep(data)
         if self._live and self._sink is not None:
             self._sink.body_data(data)
-        elif not kept:
+        elif not kept and not self._out_of_reach:
             self._overflow.append(data)
             self._overflow_size += len(data)
         if not self._live:
@@ -96,6 +97,9 @@ class RequestBody:
         self._throttle()
 
     def end(self, trailers: Fields) -> None:
+        """The body is whole."""
+        if self._error is not None:
+            return
         self.over = True
         self._trailers = trailers
         if self._live and self._sink is not None:
@@ -104,46 +108,65 @@ class RequestBody:
             self._advance()
 
     def fail(self, error: ProxyError) -> None:
-        """The job broke off: no attempt can send it whole any more."""
+        """It will never be whole: no attempt can send it any more, and what was kept can go."""
+        if self.over:
+            return
         self.over = True
         self._error = error
-        if self._sink is not None:
-            self._sink.body_failed(error)
+        self._lost = True
+        sink, self._sink = self._sink, None
+        self._live = False
+        self._forget()
+        if sink is not None:
+            sink.body_failed(error)
 
     # the attempt's side
 
-    def start(self, sink: Sink) -> None:
+    def start(self, sink: Sink, *, paused: bool = False) -> None:
         """Sends the body to `sink` from its first byte. The sink may call pause, resume and stop."""
+        if self._error is not None:
+            sink.body_failed(self._error)
+            return
+        if not self.replayable:
+            raise RuntimeError("the beginning of this request body is gone: ask `replayable` first")
         self._sink = sink
         self._taker += 1
         self._piece = self._offset = 0
-        self._live = self._sink_paused = self._reading = False
+        self._live = self._reading = False
+        self._sink_paused = paused
         self._started = True
-        if self._error is not None:
-            sink.body_failed(self._error)
-        else:
-            self._advance()
-            self._throttle()
+        self._advance()
+        self._throttle()
 
     def stop(self) -> None:
         """The attempt takes no more: it ended, or the reply came before the body's end."""
         self._sink = None
-        self._live = False
+        self._live = self._sink_paused = False
+        if self._lost:
+            self._forget()
+        self._throttle()
 
     def pause(self) -> None:
+        """The sink cannot take more for now."""
         self._sink_paused = True
         self._throttle()
 
     def resume(self) -> None:
+        """The sink can take more again."""
         self._sink_paused = False
         self._advance()
         self._throttle()
 
     def release(self) -> None:
         """No other attempt will come: what was kept for one can go."""
-        self._lost = True
+        self._lost = self._started = True
         if self._live or self._sink is None:
             self._forget()
+
+    @property
+    def _out_of_reach(self) -> bool:
+        """Whether no attempt will ever take what comes now: it is dropped, so that the job comes to the end of its sending."""
+        return self._lost and self._started and self._sink is None
 
     # what is kept
 
@@ -168,12 +191,13 @@ class RequestBody:
         self._lost = True
         if self._on_lost is not None:
             self._on_lost(why, self.received)
-        if self._live:
+        if self._live or self._out_of_reach:
             self._forget()
 
     def _forget(self) -> None:
         self._kept = []
-        self._piece = 0
+        self._overflow = []
+        self._overflow_size = self._piece = 0
         if self._spool is not None:
             self._spool.close()
             self._spool = None
@@ -181,12 +205,12 @@ class RequestBody:
     def _spool_failed(self, error: OSError, unwritten: bytes) -> None:
         live = self._live
         self._lose(f"spool_failed: {error.strerror or error}")
-        if unwritten and not live:
+        if unwritten and not live and not self._out_of_reach:
             self._overflow.insert(0, unwritten)
             self._overflow_size += len(unwritten)
             self._advance()
-        elif self._reading and self._sink is not None:
-            self._sink.body_failed(UpstreamBroke("what was kept of the request body cannot be read back", sent=True))
+        elif not unwritten and not live:
+            self.fail(UpstreamBroke("what was kept of the request body cannot be read back", sent=True))
         self._throttle()
 
     # the way to an attempt that is not live yet

@@ -7,11 +7,13 @@ every other call.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable
     from pathlib import Path
 
@@ -29,9 +31,10 @@ class Spool:
         self._directory = directory
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
         self._waiting: list[bytes] = []
         self._writing = False
+        self._reading = 0
         self._closed = False
         self.size = 0
         self.written = 0
@@ -43,6 +46,7 @@ class Spool:
         return self.size - self.written
 
     def append(self, data: bytes) -> None:
+        """Adds to the end; `written` grows when it is on disk."""
         self.size += len(data)
         self._waiting.append(data)
         if not self._writing:
@@ -51,12 +55,14 @@ class Spool:
     def read(self, offset: int, then: Callable[[bytes], None]) -> None:
         """Hands up to BLOCK bytes from `offset`, all of them already written, to `then`, later."""
         future = self._loop.run_in_executor(_disk, self._read, offset, min(BLOCK, self.written - offset))
+        self._reading += 1
 
         def done(read: asyncio.Future[bytes]) -> None:
+            self._reading -= 1
             error = read.exception()
             if self._closed:
-                return
-            if isinstance(error, OSError):
+                self.close()
+            elif isinstance(error, OSError):
                 self._on_error(error, b"")
             else:
                 then(read.result())
@@ -64,9 +70,10 @@ class Spool:
         future.add_done_callback(done)
 
     def close(self) -> None:
+        """Gives the disk space back, at the latest when the threads that are at it have come back. Nobody is called any more."""
         self._closed = True
         self._waiting = []
-        if self._file is not None and not self._writing:
+        if self._file is not None and not self._writing and not self._reading:
             self._file.close()
 
     def _write_next(self) -> None:
@@ -93,18 +100,22 @@ class Spool:
                 if self.on_written is not None:
                     self.on_written()
 
-        self._loop.run_in_executor(_disk, self._write, data).add_done_callback(done)
+        self._loop.run_in_executor(_disk, self._write, self.written, data).add_done_callback(done)
 
-    def _write(self, data: bytes) -> None:
+    # In threads, a read and a write at the same time: each says where, for the file has only one position.
+
+    def _write(self, offset: int, data: bytes) -> None:
         if self._file is None:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 -- closed by close()
-        self._file.seek(0, 2)
-        self._file.write(data)
-        self._file.flush()
+            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 -- closed by close()
+        number, rest = self._file.fileno(), memoryview(data)
+        while rest:
+            count = os.pwrite(number, rest, offset)
+            offset += count
+            rest = rest[count:]
 
     def _read(self, offset: int, size: int) -> bytes:
-        if self._file is None:
-            raise OSError("the spool file is gone")
-        self._file.seek(offset)
-        return self._file.read(size)
+        data = os.pread(self._file.fileno(), size, offset) if self._file is not None else b""
+        if len(data) != size:
+            raise OSError("the spool file is shorter than what was written to it")
+        return data

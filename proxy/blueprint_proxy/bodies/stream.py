@@ -22,24 +22,35 @@ HELD = 64 * 1024
 class Flow(Protocol):
     """What a body can ask of the connection that brings it."""
 
-    def pause_body(self) -> None: ...
-    def resume_body(self) -> None: ...
-    def abandon_body(self) -> None: ...
+    def pause_body(self) -> None:
+        """No more for now; a read that is under way may still come."""
+
+    def resume_body(self) -> None:
+        """Go on."""
+
+    def abandon_body(self) -> None:
+        """Nobody wants the rest."""
 
 
 class Sink(Protocol):
     """What takes a body. Exactly one of body_end and body_failed is called, last."""
 
-    def body_data(self, data: bytes) -> None: ...
-    def body_end(self, trailers: Fields) -> None: ...
-    def body_failed(self, error: ProxyError) -> None: ...
+    def body_data(self, data: bytes) -> None:
+        """The next piece."""
+
+    def body_end(self, trailers: Fields) -> None:
+        """The body is whole."""
+
+    def body_failed(self, error: ProxyError) -> None:
+        """The body ended before it was whole."""
 
 
 class BodyStream:
     """One body: fed by its producer, taken by one sink, ended once.
 
-    `received` counts bytes so far. `error` is None for a body that came whole. Watchers hear of the end exactly once, with
-    that error: UpstreamError when the upstream cut it short, JobLeft when the taker gave up, a Refusal when a limit ended it.
+    `received` counts bytes so far. `error` is None for a body that came whole. Watchers hear of the end exactly once,
+    with that error: UpstreamError when the upstream cut it short, JobLeft when the taker gave up, a Refusal when a limit
+    ended it.
     """
 
     __slots__ = ("_chunks", "_flow", "_held", "_paused", "_sink", "_watchers", "error", "over", "received", "trailers")
@@ -59,9 +70,12 @@ class BodyStream:
     # the producer's side
 
     def feed(self, data: bytes) -> None:
+        """The next piece. After the end it goes nowhere."""
         self.received += len(data)
         if self._sink is not None:
             self._sink.body_data(data)
+            return
+        if self.over:
             return
         self._chunks.append(data)
         self._held += len(data)
@@ -81,27 +95,31 @@ class BodyStream:
 
     def attach(self, sink: Sink) -> None:
         """Gives what is held to the sink, and everything after it as it comes."""
-        self._sink = sink
+        over, paused = self.over, self._paused
+        self._sink = None if over else sink
+        self._paused = False  # what was paused for want of a sink; one that cannot keep up pauses anew, and stays so
         chunks, self._chunks, self._held = self._chunks, [], 0
         for data in chunks:
             sink.body_data(data)
-        if self.over:
+        if over:
             self._tell(sink)
-        elif self._paused:
+        elif paused and not self._paused:
             self.resume()
 
     def pause(self) -> None:
+        """The sink cannot take more for now."""
         self._paused = True
         if not self.over:
             self._flow.pause_body()
 
     def resume(self) -> None:
+        """The sink can take more again."""
         self._paused = False
         if not self.over:
             self._flow.resume_body()
 
     def abandon(self, error: ProxyError | None = None) -> None:
-        """Nobody wants the rest: the producer is told, the sink hears only of an `error` that is not its own leaving."""
+        """Nobody wants the rest: the producer is told; the sink hears only of an `error`, not of its own leaving."""
         if self.over:
             return
         self._flow.abandon_body()
@@ -111,6 +129,7 @@ class BodyStream:
         self._finish(error)
 
     def when_over(self, watcher: Callable[[ProxyError | None], None]) -> None:
+        """Calls `watcher` once, at the body's end or now; with its error."""
         if self.over:
             watcher(self.error)
         else:
@@ -141,8 +160,9 @@ class BodyStream:
             return
         self.over = True
         self.error = error
-        if self._sink is not None:
-            self._tell(self._sink)
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            self._tell(sink)
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             watcher(error)
@@ -170,7 +190,7 @@ class _Gatherer:
             self._stream.take_back(self.chunks)
             self.settled.set_result(False)
 
-    def body_end(self, trailers: Fields) -> None:
+    def body_end(self, trailers: Fields) -> None:  # noqa: ARG002 -- a Sink; a body in one piece has no place for them
         if not self.settled.done():
             self.settled.set_result(True)
 

@@ -42,6 +42,13 @@ class Address:
         """Whether only this host reaches it: a unix socket or a loopback address."""
         return self.unix is not None or canonical_host(self.host) == LOCAL
 
+    @property
+    def local(self) -> Address:
+        """Where this host itself finds the listener: a loopback address in place of "every address"."""
+        if self.unix is None and is_unspecified(self.host):
+            return Address("127.0.0.1", self.port)
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:

@@ -19,7 +19,7 @@ from blueprint_proxy.config.patterns import Pattern
 from blueprint_proxy.config.policy_values import Setting, policy_values
 from blueprint_proxy.config.secret_places import CredentialSource, SecretPlace
 from blueprint_proxy.config.unbuilt import GOOGLE_ADC, SERVED_KINDS
-from blueprint_proxy.config.upstream_settings import Rule, UpstreamSettings, UpstreamTls
+from blueprint_proxy.config.upstream_settings import UNSAID, Rule, UpstreamSettings, UpstreamTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def _upstream(
     patterns.sort(key=lambda pair: pair[0])
     rules = [Rule(None, _settings(model, path, origin))]
     rules += [Rule(pattern, _settings(each, (*path, "operations", pattern.text), origin)) for pattern, each in patterns]
-    unset = f"built-in upstream {name}" if name in BUILT_IN_UPSTREAMS else "default"
+    unset = f"built-in upstream {name}" if name in BUILT_IN_UPSTREAMS else UNSAID
     origins = {key: origin((*path, key)) or unset for key in ("kind", "url", "credential")}
     credential = model.credential
     if credential is not None and credential.google is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.config.addresses import Address, is_unspecified
 from blueprint_proxy.config.secret_places import DUMMY_KEY
+from blueprint_proxy.config.unbuilt import GOOGLE_ADC
+from blueprint_proxy.config.upstream_settings import UNSAID, UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from blueprint_proxy.config.addresses import Address
     from blueprint_proxy.config.configuration import Config
 
 _HTTP_VARIABLES = {
@@ -36,8 +38,9 @@ def _lines(config: Config, run: str | None) -> Iterator[str]:
     yield _export("BLUEPRINT_PROXY", _base(config.listen.admin, scheme))
     if run is not None:
         yield _export("BLUEPRINT_RUN", run)
-    for kind, variable in _HTTP_VARIABLES.items():
+    for kind, stock in _HTTP_VARIABLES.items():
         name = _upstream_of(config, kind)
+        variable = "API_ENDPOINT_OVERRIDE" if kind == "gcs" and name and _needs_own(config.upstreams[name]) else stock
         if name is None:
             yield f"# {variable}: no upstream of kind {kind}"
         elif config.listen.http.unix is not None:
@@ -59,7 +62,7 @@ def _geniesim(config: Config) -> Iterator[str]:
     elif config.listen.grpc.unix is not None:
         yield "# GENIESIM_HOST, GENIESIM_PORT: listen.grpc is a unix socket, which the jobs' client cannot reach"
     else:
-        yield _export("GENIESIM_HOST", _reachable(config.listen.grpc).host)
+        yield _export("GENIESIM_HOST", config.listen.grpc.local.host)
         yield _export("GENIESIM_PORT", str(config.listen.grpc.port))
 
 
@@ -71,14 +74,17 @@ def _upstream_of(config: Config, kind: str) -> str | None:
     return next((name for name, upstream in config.upstreams.items() if upstream.kind == kind), None)
 
 
-def _reachable(address: Address) -> Address:
-    if address.unix is None and is_unspecified(address.host):
-        return Address("127.0.0.1", address.port)
-    return address
+def _needs_own(upstream: UpstreamSettings) -> bool:
+    """Whether calls live on the job's own credential: nobody said `none`, and the proxy has none to give.
+
+    STORAGE_EMULATOR_HOST makes google-cloud-storage anonymous, which suits an emulator and a proxy that adds the
+    credential. API_ENDPOINT_OVERRIDE moves the address alone.
+    """
+    return upstream.credential is None and upstream.origins["credential"] in {GOOGLE_ADC, UNSAID}
 
 
 def _base(address: Address, scheme: str) -> str:
-    return str(address) if address.unix is not None else f"{scheme}://{_reachable(address)}"
+    return str(address) if address.unix is not None else f"{scheme}://{address.local}"
 
 
 def _export(name: str, value: str) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from blueprint_proxy.config.secret_places import CredentialSource
     from blueprint_proxy.config.upstream_models import Kind
 
+UNSAID = "default"
+"""The origin of a kind, url or credential that nobody set."""
 REMEMBERED = 4096
 """Lookups remembered by one upstream: names and paths come from jobs, so their number has a bound."""
 LONGEST_PATH = 512

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.bodies.stream import BodyStream
-from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal
+from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal, UpstreamError
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import MalformedMessage, RequestHead, check_partial, parse_request
@@ -51,6 +51,7 @@ MAX_PIPELINED = 64 * 1024
 WHOLE = 64 * 1024
 """A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
 
+_REQUEST_ID_FIELD = frozenset({b"x-request-id"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -134,6 +135,7 @@ class ServerConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
+        self._at = 0  # where the next request begins in it: many may have come at once
         self._busy = False
         self._closing = False
         self._half_closed = False
@@ -145,6 +147,7 @@ class ServerConnection(asyncio.Protocol):
         self._chunked = False
         self._unsent = b""
         self._reading_paused = False
+        self._write_paused = False
         self._replying = False
         self._alarm: Alarm | None = None
         self._since = 0.0
@@ -165,21 +168,26 @@ class ServerConnection(asyncio.Protocol):
         if self._reader is not None:
             self._read_body(data)
             return
-        self._buffer = self._buffer + data if self._buffer else data
-        if not self._busy:
+        if self._buffer:
+            self._buffer, self._at = self._buffer[self._at :] + data, 0
+        else:
+            self._buffer = data
+        if not self._busy and not self._write_paused:
             self._next_request()
-        elif len(self._buffer) > MAX_PIPELINED:
+        if len(self._buffer) - self._at > MAX_PIPELINED:
             self.pause_body()
 
     def eof_received(self) -> bool:
         if self._reader is not None:
             self._job_left()
             return False
-        if not self._busy:
+        if not self._busy and not self._buffer:
             return False
         # A half-close is a job that has said all it wanted to say and waits for the answer.
         self._half_closed = True
         self._arm(PEER_CHECK)
+        if not self._busy:
+            self._loop.call_soon(self._next_if_free)
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -194,12 +202,16 @@ class ServerConnection(asyncio.Protocol):
             listener.quiet.set()
 
     def pause_writing(self) -> None:
+        self._write_paused = True
         if self._stream is not None:
             self._stream.pause()
 
     def resume_writing(self) -> None:
+        self._write_paused = False
         if self._stream is not None:
             self._stream.resume()
+        elif self._buffer:
+            self._next_if_free()
 
     def close_when_idle(self) -> None:
         if not self._busy and self._transport is not None:
@@ -211,28 +223,29 @@ class ServerConnection(asyncio.Protocol):
 
     # the request
 
-    def _next_request(self) -> None:
-        data = self._buffer
-        while data.startswith(
-            b"\r\n"
-        ):  # an empty line before a request is left over from an old client's body (RFC 9112 §2.2)
-            data = data[2:]
-        end = data.find(b"\r\n\r\n")
+    def _next_request(self) -> bool:
+        """Begins the request that stands at `_at` of the buffer; False when its head is not whole yet."""
+        data, at = self._buffer, self._at
+        while data.startswith(b"\r\n", at):  # an empty line before a request, left by an old client (RFC 9112 §2.2)
+            at += 2
+        end = data.find(b"\r\n\r\n", at)
         try:
             if end < 0:
-                self._buffer = data
-                check_partial(data)
-                if data:
+                self._buffer, self._at = data[at:], 0
+                check_partial(self._buffer)
+                if self._buffer:
                     self._since = self._sweep.now()
                     self._arm(HEAD_TIME)
-                return
-            head = parse_request(data[: end + 4])
+                return False
+            head = parse_request(data[at : end + 4])
         except MalformedMessage as malformed:
             self._reject(malformed)
-            return
-        self._begin(head, data[end + 4 :])
+            return True
+        self._begin(head, end + 4)
+        return True
 
-    def _begin(self, head: RequestHead, rest: bytes) -> None:
+    def _begin(self, head: RequestHead, at: int) -> None:
+        """Makes a Call of `head`, whose body and whatever follows stand at `at` of the buffer."""
         self._busy = True
         self._head = head
         self._replying = False
@@ -240,12 +253,23 @@ class ServerConnection(asyncio.Protocol):
         if head.chunked:
             whole, self._reader = None, ChunkedReader()
         elif head.length:
-            if len(rest) >= head.length:
-                whole, rest = rest[: head.length], rest[head.length :]
+            if len(self._buffer) - at >= head.length:
+                whole = self._buffer[at : at + head.length]
+                at += head.length
             else:
                 whole, self._reader = None, LengthReader(head.length)
+        rest = b""
+        if whole is None:
+            rest, self._buffer, self._at = self._buffer[at:], b"", 0
+        elif at == len(self._buffer):
+            self._buffer, self._at = b"", 0
+        else:
+            self._at = at
         listener = self._listener
-        request_id = listener.request_id(head.noted.get(b"x-request-id") if head.noted else None)
+        given = head.noted.get(b"x-request-id") if head.noted else None
+        request_id = listener.request_id(given)
+        if given is not None and given.decode("latin-1") != request_id:
+            head.fields = head.fields.without(_REQUEST_ID_FIELD)
         name = ""
         try:
             self._admit(head)
@@ -262,18 +286,17 @@ class ServerConnection(asyncio.Protocol):
                 interim=self._interim if head.minor else None,
             )
         except Refusal as refusal:
-            self._buffer = rest if self._reader is None else b""
+            if refusal.reason is Reason.BAD_REQUEST:
+                head.keep_alive = False  # what follows a request that was not understood may not be a request
             self._refuse(refusal, name, request_id)
             return
         if whole is None:
-            self._buffer = b""
             self._body = cast("RequestBody", call.body)
+            self.resume_body()
             self._since = self._sweep.now()
             self._arm(CONTINUE_TIME if head.expect_continue and not rest else STALL_TIME)
             if rest:
                 self._read_body(rest)
-        else:
-            self._buffer = rest
         if self._transport is None or self._closing:
             return  # the body's first bytes were refused already
         self._task = self._loop.create_task(self._respond(to.upstream, call))
@@ -308,7 +331,7 @@ class ServerConnection(asyncio.Protocol):
         self._since = self._sweep.now()
         if reader.done:
             self._reader = None
-            self._buffer = reader.rest
+            self._buffer, self._at = reader.rest, 0
         for piece in pieces:
             body.feed(piece)
         if reader.done:
@@ -327,6 +350,11 @@ class ServerConnection(asyncio.Protocol):
             answered = True
         except JobLeft:
             self.abort()
+        except UpstreamError as error:  # where nothing is decided about a failure (mode off), it is only told
+            sent = None if error.sent else False
+            failed = Refusal(Reason.UPSTREAM_UNREACHABLE, error.message, sent=sent, attempts=1)
+            self._refuse(failed, call.upstream, call.request_id)
+            answered = True
         finally:
             if not answered and self._task is not None:
                 self.abort()  # a defect of ours: the job sees a broken connection, the log the whole of it
@@ -370,7 +398,7 @@ class ServerConnection(asyncio.Protocol):
             self.abort()
             return
         self._head = None
-        self._buffer = b""
+        self._buffer, self._at = b"", 0
         self._busy = True
         self._write(status, phrase, fields.raw, body)
 
@@ -464,7 +492,7 @@ class ServerConnection(asyncio.Protocol):
         head = self._head
         if self._reader is not None or head is None:
             self._linger()
-        elif not head.keep_alive or self._listener.draining or self._half_closed:
+        elif not head.keep_alive or self._listener.draining or (self._half_closed and not self._buffer):
             self._closing = True
             transport.close()
         else:
@@ -472,12 +500,16 @@ class ServerConnection(asyncio.Protocol):
             self._head = None
             self._since = self._sweep.now()
             if self._buffer:
-                self.resume_body()
                 self._loop.call_soon(self._next_if_free)
 
     def _next_if_free(self) -> None:
-        if not self._busy and self._transport is not None and not self._closing:
-            self._next_request()
+        """On to a request that came while the one before it was answered, unless the job does not read its answers."""
+        if self._busy or self._closing or self._write_paused or self._transport is None:
+            return
+        if len(self._buffer) - self._at <= MAX_PIPELINED:
+            self.resume_body()
+        if not self._next_request() and self._half_closed:
+            self._transport.close()  # what is left is no request, and no more will come
 
     def _linger(self) -> None:
         """Closes our half and reads on for a while, unread: a reset would take the answer with it (RFC 9112 §9.6)."""

@@ -62,7 +62,7 @@ class ClientConnection(asyncio.Protocol):
         """Sends `head` and the call's body. The future fails with an UpstreamError, or a ProxyError of the job's making."""
         transport = cast("asyncio.Transport", self._transport)
         self._call = call
-        self._future = self._loop.create_future()
+        future = self._future = self._loop.create_future()
         self.exchanges += 1
         self._persists = True
         self._began = self._active = self._sweep.now()
@@ -76,7 +76,7 @@ class ClientConnection(asyncio.Protocol):
             transport.write(head)
             body.start(self)
         self._watch()
-        return self._future
+        return future
 
     def abort(self) -> None:
         """Ends the connection at once, and with it the exchange: nobody waits for the reply any more."""
