@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from blueprint_proxy.config import ConfigError, load, read_secret
-from blueprint_proxy.inbound.http1 import Listener
+from blueprint_proxy.inbound.listener import Listener
 from blueprint_proxy.listening import BACKLOG, ListeningSocket, authorities, tls_context
 from blueprint_proxy.overview import Overview
 from blueprint_proxy.sweep import Sweep

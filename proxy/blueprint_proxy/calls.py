@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.policies.policy_set import PolicySet
 
 
-class Verdict(Enum):
+class Verdict(StrEnum):
     """What a kind says of an attempt."""
 
     OK = "ok"
@@ -26,7 +26,9 @@ class Verdict(Enum):
 
 
 class Call:
-    """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it.
+    """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it. Only the
+    two that count are written while it is under way: `attempts` begun so far, and `sent`, false as long as provably no byte
+    of it has left this host.
 
     `target` is the raw path and query for the upstream, beginning with a slash. `headers` are end-to-end fields only.
     `body` is the whole body, or a RequestBody that streams and, within limits, replays. `deadline` is in loop time;
@@ -38,8 +40,8 @@ class Call:
     """
 
     __slots__ = (
-        "arrived", "body", "deadline", "headers", "interim", "invocation", "method", "operation", "policies",
-        "public_url", "repeatable", "request_id", "run", "settings", "states_timeout", "target", "upstream",
+        "arrived", "attempts", "body", "deadline", "headers", "interim", "invocation", "method", "operation", "policies",
+        "public_url", "repeatable", "request_id", "run", "sent", "settings", "states_timeout", "target", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +82,8 @@ class Call:
         self.invocation = invocation
         self.states_timeout = states_timeout
         self.interim = interim
+        self.attempts = 0
+        self.sent = False
 
     def with_headers(self, headers: Fields) -> Call:
         """The same call with other fields, for an attempt."""

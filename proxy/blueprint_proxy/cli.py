@@ -136,7 +136,7 @@ def _not_built(name: str, what: str) -> None:
         _fail(f"{name}: not built yet", 1)
 
     command.__doc__ = f"{what} (not built yet)."
-    cli.command(name)(command)
+    cli.command(name, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 
 _not_built("runs", "List the runs and how they ended")

@@ -1,7 +1,7 @@
 """What can go wrong with a call, as a small tree.
 
-A `Refusal` is this proxy's own word to the job: it has a reason from the contract's table, and inbound/answers.py is the one
-place that turns it into a status and a body. An `UpstreamError` is what an attempt met; only these are ever considered for a
+A `Refusal` is this proxy's own word to the job: it has a reason and a status from the contract's table below, and
+inbound/answers.py is the one place that turns it into an answer. An `UpstreamError` is what an attempt met; only these are ever considered for a
 retry, and the retry layer turns the last one into a Refusal.
 """
 
@@ -38,6 +38,34 @@ class Reason(StrEnum):
     LOOP = "loop"
 
 
+STATUSES: dict[Reason, tuple[int, str]] = {
+    Reason.BAD_REQUEST: (400, "INVALID_ARGUMENT"),
+    Reason.UNAUTHENTICATED: (401, "UNAUTHENTICATED"),
+    Reason.BUDGET_SPENT: (402, "RESOURCE_EXHAUSTED"),
+    Reason.FORBIDDEN: (403, "PERMISSION_DENIED"),
+    Reason.UNKNOWN_UPSTREAM: (404, "UNIMPLEMENTED"),
+    Reason.JOURNAL_MISS: (404, "NOT_FOUND"),
+    Reason.TOO_LARGE: (413, "RESOURCE_EXHAUSTED"),
+    Reason.RATE_LIMITED: (429, "RESOURCE_EXHAUSTED"),
+    Reason.QUOTA_EXHAUSTED: (429, "RESOURCE_EXHAUSTED"),
+    Reason.UPSTREAM_UNREACHABLE: (502, "UNAVAILABLE"),
+    Reason.UPSTREAM_TRUNCATED: (502, "UNAVAILABLE"),
+    Reason.VERIFICATION_FAILED: (502, "DATA_LOSS"),
+    Reason.ATTEMPTS_EXHAUSTED: (502, "UNAVAILABLE"),
+    Reason.BREAKER_OPEN: (503, "UNAVAILABLE"),
+    Reason.DRAINING: (503, "UNAVAILABLE"),
+    Reason.OVERLOADED: (503, "UNAVAILABLE"),
+    Reason.NOT_INITIALISED: (503, "FAILED_PRECONDITION"),
+    Reason.EPOCH_CHANGED: (503, "FAILED_PRECONDITION"),
+    Reason.QUARANTINED: (503, "FAILED_PRECONDITION"),
+    Reason.HUNG: (503, "UNAVAILABLE"),
+    Reason.MAYBE_EXECUTED: (503, "UNKNOWN"),
+    Reason.DEADLINE_EXCEEDED: (504, "DEADLINE_EXCEEDED"),
+    Reason.LOOP: (508, "FAILED_PRECONDITION"),
+}
+"""The contract's HTTP status and gRPC status name of every reason."""
+
+
 class ProxyError(Exception):
     """Anything this proxy says about a call."""
 
@@ -45,7 +73,8 @@ class ProxyError(Exception):
 class Refusal(ProxyError):
     """The proxy answers in the upstream's place.
 
-    `status` overrides the reason's own HTTP status where the contract names another one (405, 414, 421, 431).
+    `status` is the HTTP status that the job sees: the reason's own, unless the contract names another one (405, 414, 421,
+    431).
     `retry_after` is in seconds. `sent`: False = nothing left this host, True = the upstream may have acted, None = not known
     or not applicable. `attempts` counts the tries made before giving up.
     """
@@ -64,7 +93,7 @@ class Refusal(ProxyError):
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.status = status
+        self.status = STATUSES[reason][0] if status is None else status
         self.retry_after = retry_after
         self.sent = sent
         self.attempts = attempts

@@ -1,8 +1,8 @@
 """One coarse timer for everything that may time out.
 
 A timer in the event loop for each of a call's limits costs more than the rest of its policies together, and nearly none
-of them ever fires. Here an alarm is one entry in a bucket of a wheel; the loop has a single timer, and only while there are
-alarms.
+of them ever fires. Here an alarm is one entry in a bucket of a wheel; the loop has a single timer, and only while there
+are alarms.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A request's body on its way up: streamed to the attempt, and kept as long as it may have to be sent again.
 
-What is kept stands in memory first and then in a Spool on disk, each up to its limit. Beyond them, or when the disk fails, the
-body goes on without being kept: the call is then no longer repeatable, and `on_lost` says why.
+What is kept stands in memory first and then in a Spool on disk, each up to its limit. Beyond them, or when the disk
+fails, the body goes on without being kept: the call is then no longer repeatable, and `on_lost` says why.
 
-An attempt takes the body with `start`. It first reads what is there already, memory, disk and overflow in this order, and is
-then live: each piece goes to it in the turn of the loop in which it came. The job is paused while somebody behind it cannot
-keep up, so that no more than the limits and a few reads of a socket are ever held.
+An attempt takes the body with `start`. It first reads what is there already, memory, disk and overflow in this order,
+and is then live: each piece goes to it in the turn of the loop in which it came. The job is paused while somebody behind
+it cannot keep up, so that no more than the limits and a few reads of a socket are ever held.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MAX_BACKLOG = 1024 * 1024
 class RequestBody:
     """One request body. `length` is its Content-Length, None when it is chunked; `received` counts bytes so far.
 
-    `memory` and `spool` are the bytes that may be kept in each; both 0 keeps nothing. `on_lost(why, received)` is called
-    at most once, when a body that was being kept no longer is. `expects_continue` says that the job waits for a 100.
-    A body of more than `limit` bytes fails with the Refusal too_large.
+    `memory` and `spool` are the bytes that may be kept in each; both 0 keeps nothing. `on_lost(why, received)` is
+    called at most once, when a body that was being kept no longer is. `expects_continue` says that the job waits for
+    a 100. A body of more than `limit` bytes fails with the Refusal too_large.
     """
 
     def __init__(
@@ -109,11 +109,10 @@ class RequestBody:
 
     def fail(self, error: ProxyError) -> None:
         """It will never be whole: no attempt can send it any more, and what was kept can go."""
-        if self.over:
+        if self._error is not None:
             return
-        self.over = True
+        self.over = self._lost = self._started = True
         self._error = error
-        self._lost = True
         sink, self._sink = self._sink, None
         self._live = False
         self._forget()
@@ -165,7 +164,7 @@ class RequestBody:
 
     @property
     def _out_of_reach(self) -> bool:
-        """Whether no attempt will ever take what comes now: it is dropped, so that the job comes to the end of its sending."""
+        """Whether no attempt will ever take what comes now: it is dropped, so that the job gets its sending done."""
         return self._lost and self._started and self._sink is None
 
     # what is kept

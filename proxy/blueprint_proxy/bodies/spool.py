@@ -1,7 +1,7 @@
 """A request body's overflow on disk: an unnamed file that is gone with the process.
 
-Writing and reading run in a thread, because a page cache that has to write back stops whoever asks, and here that would be
-every other call.
+Writing and reading run in a thread, because a page cache that has to write back stops whoever asks, and here that would
+be every other call.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Spool:
     """One body's bytes beyond memory. `written` and `size` differ by what is still on its way to the disk."""
 
     def __init__(self, directory: Path, on_error: Callable[[OSError, bytes], None]) -> None:
-        """`on_error` gets what could not be written, which is then nowhere else; nothing when it was reading that failed."""
+        """`on_error` gets what could not be written, which is then nowhere else; nothing when reading failed."""
         self._directory = directory
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
@@ -70,7 +70,7 @@ class Spool:
         future.add_done_callback(done)
 
     def close(self) -> None:
-        """Gives the disk space back, at the latest when the threads that are at it have come back. Nobody is called any more."""
+        """Gives the disk space back, at the latest when the threads at it have come back. Calls nobody any more."""
         self._closed = True
         self._waiting = []
         if self._file is not None and not self._writing and not self._reading:

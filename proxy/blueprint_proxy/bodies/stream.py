@@ -1,6 +1,7 @@
 """A reply's body between the connection that brings it and the one that takes it.
 
-Pushed, not pulled: bytes go on in the same turn of the loop in which they came, so that a server-sent event is never held.
+Pushed, not pulled: bytes go on in the same turn of the loop in which they came, so that a server-sent event is never
+held.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class BodyStream:
     """One body: fed by its producer, taken by one sink, ended once.
 
     `received` counts bytes so far. `error` is None for a body that came whole. Watchers hear of the end exactly once,
-    with that error: UpstreamError when the upstream cut it short, JobLeft when the taker gave up, a Refusal when a limit
-    ended it.
+    with that error: UpstreamError when the upstream cut it short, JobLeft when the taker gave up, a Refusal when a
+    limit ended it.
     """
 
     __slots__ = ("_chunks", "_flow", "_held", "_paused", "_sink", "_watchers", "error", "over", "received", "trailers")

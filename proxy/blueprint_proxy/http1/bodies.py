@@ -7,7 +7,8 @@ the body has ended; `rest` then holds what came after it.
 from __future__ import annotations
 
 import re
-from blueprint_proxy.http1.fields import NOT_IN_TRAILERS, Fields
+
+from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import MalformedMessage, parse_trailers
 
 MAX_CHUNK_LINE = 1024
@@ -53,16 +54,20 @@ class UntilCloseReader:
         self.rest = b""
         self.trailers = Fields()
 
-    def feed(self, data: bytes) -> list[bytes]:  # noqa: PLR6301 -- one shape for all three readers
+    def feed(self, data: bytes) -> list[bytes]:
         return [data]
 
 
 class ChunkedReader:
-    """A chunked body. Its chunks are given back as they come, a chunk larger than a read in pieces."""
+    """A chunked body. Its chunks are given back as they come, a chunk larger than a read in pieces.
 
-    __slots__ = ("_buffer", "_crlf_due", "_extensions", "_in_trailers", "_left", "done", "rest", "trailers")
+    `named` are the fields that the head's Connection named: they pass as trailers no more than as fields.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_buffer", "_crlf_due", "_extensions", "_in_trailers", "_left", "_named", "done", "rest", "trailers")
+
+    def __init__(self, named: frozenset[bytes] = frozenset()) -> None:
+        self._named = named
         self._buffer = b""
         self._left = 0
         self._crlf_due = False
@@ -72,7 +77,7 @@ class ChunkedReader:
         self.rest = b""
         self.trailers = Fields()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:  # noqa: C901 -- the loop of every chunk: a call a state costs more
         """The body bytes in `data`, or MalformedMessage. An empty list may mean that a size line is incomplete."""
         if self._buffer:
             data = self._buffer + data
@@ -122,14 +127,14 @@ class ChunkedReader:
             return at + 2
         end = data.find(b"\r\n\r\n", at)
         if end < 0:
-            if len(data) - at > MAX_TRAILERS:
+            if len(data) - at > MAX_TRAILERS + 3:  # the last three may be most of the empty line that ends them
                 raise MalformedMessage("the trailers are too long")
             if data.count(b"\n", at) != data.count(b"\r\n", at):
                 raise MalformedMessage("a trailer line ends in a bare LF")
             return at
         if end - at > MAX_TRAILERS:
             raise MalformedMessage("the trailers are too long")
-        self.trailers = parse_trailers(data[at : end + 2]).without(NOT_IN_TRAILERS)
+        self.trailers = parse_trailers(data[at : end + 2]).trailing(self._named)
         self.done = True
         return end + 4
 

@@ -1,7 +1,7 @@
 """Field lines: which belong to a connection, which this proxy reads, which pass.
 
-Nearly all lines of a head pass as they are, so they stay what they were: raw lines. Only those that somebody asks for are taken
-apart.
+Nearly all lines of a head pass as they are, so they stay what they were: raw lines. Only those that somebody asks for are
+taken apart.
 """
 
 from __future__ import annotations
@@ -31,13 +31,18 @@ NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
 )  # fmt: skip
 """Trailer fields that would change framing, routing or meaning after the fact (RFC 9110 §6.5.1): dropped."""
 
+OWN = b"x-blueprint-"
+"""What the names of the fields between a job and this proxy begin with. They go neither up nor down."""
+
 _SPLIT = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
+_LINES = re.compile(rb"(([^:\r\n]++):[^\r\n]*+\r\n)")
 
 
 class Fields:
     """End-to-end fields of one message, in their order, with their case, duplicates and bytes.
 
-    `raw` is their lines, each with its CRLF. Iterating gives (name, value) pairs, the white space around a value dropped.
+    `raw` is their lines, each with its CRLF. Iterating gives (name, value) pairs, the white space around a value
+    dropped.
     """
 
     __slots__ = ("raw",)
@@ -70,5 +75,10 @@ class Fields:
         return Fields(self.raw + b"".join([b"%b: %b\r\n" % pair for pair in pairs]))
 
     def without(self, names: frozenset[bytes]) -> Fields:
-        """Without the fields of these lower-case names."""
-        return Fields.of([pair for pair in self if pair[0].lower() not in names])
+        """Without the fields of these lower-case names; the other lines stay byte for byte."""
+        return Fields(b"".join([line for line, name in _LINES.findall(self.raw) if name.lower() not in names]))
+
+    def trailing(self, named: frozenset[bytes]) -> Fields:
+        """Those that may go on as trailers. `named` are the lower-case names that the message's Connection field named."""
+        kept = self.without(NOT_IN_TRAILERS | named)
+        return Fields(b"".join([line for line, name in _LINES.findall(kept.raw) if not name.lower().startswith(OWN)]))

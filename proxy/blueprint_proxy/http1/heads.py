@@ -1,7 +1,7 @@
 """Heads: the request line or status line, and the fields, up to the empty line.
 
-The whole head is checked by possessive patterns (no back-tracking, so a hostile head costs linear time). A second pattern finds
-the few lines that mean something here; all others pass as they came.
+The whole head is checked by possessive patterns (no back-tracking, so a hostile head costs linear time). A second pattern
+finds the few lines that mean something here; all others pass as they came.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from blueprint_proxy.http1.fields import NOTED, Fields
+from blueprint_proxy.http1.fields import NOTED, OWN, Fields
 
 MAX_HEAD = 64 * 1024
 """Bytes of one head. nginx takes 32 KiB, Envoy 60 KiB, node 16 KiB; signed URLs and long tokens fit with room."""
@@ -33,7 +33,8 @@ _READ_IN_REQUESTS = re.compile(
 )
 _READ_IN_REPLIES = re.compile(
     rb"\r\n(?=[CcHhKkPpTtUuXx])((?i:connection|content-length|http2-settings|keep-alive|proxy-authenticate|"
-    rb"proxy-authorization|proxy-connection|te|transfer-encoding|upgrade|x-blueprint-[^:]*+|x-request-id)):[ \t]*+([^\r\n]*+)"
+    rb"proxy-authorization|proxy-connection|te|transfer-encoding|upgrade|x-blueprint-[^:]*+|x-request-id)):"
+    rb"[ \t]*+([^\r\n]*+)"
 )
 
 
@@ -51,11 +52,12 @@ class RequestHead:
     """A request's head. `fields` are what goes on: end-to-end fields only, with Via and without Host and Expect.
 
     `own` holds the x-blueprint-* fields and `noted` those that are read here and pass on too, both by lower-case name.
-    `length` is None without a Content-Length.
+    `named` are the lower-case names that Connection named: gone from `fields`, and not to pass as trailers either.
+    `length` is None without a Content-Length. Its repr holds nothing that may be a credential: no target, no value.
     """
 
     method: str
-    target: bytes
+    target: bytes = field(repr=False)
     minor: int
     fields: Fields
     host: bytes | None = None
@@ -65,13 +67,14 @@ class RequestHead:
     upgrade: bool = False
     expect_continue: bool = False
     via: tuple[bytes, ...] = ()
-    own: dict[bytes, bytes] = field(default_factory=dict)
-    noted: dict[bytes, bytes] = field(default_factory=dict)
+    named: frozenset[bytes] = frozenset()
+    own: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    noted: dict[bytes, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
 class ReplyHead:
-    """A reply's head. `fields` are end-to-end fields, with Content-Length where there was one."""
+    """A reply's head. `fields` are end-to-end fields, without Content-Length; `named` is as in a request's."""
 
     status: int
     reason: bytes
@@ -80,19 +83,24 @@ class ReplyHead:
     length: int | None = None
     chunked: bool = False
     keep_alive: bool = True
+    named: frozenset[bytes] = frozenset()
 
 
 def check_partial(buffer: bytes) -> None:
     """Refuses what no further byte can mend in a request head that has not ended yet, so that nobody waits for it."""
     if buffer.count(b"\n") != buffer.count(b"\r\n"):
         raise MalformedMessage("a line of the head ends in a bare LF")
-    if b"\r\n" not in buffer and len(buffer) > MAX_TARGET + 32:
+    line = _REQUEST_LINE.match(buffer)
+    if line is None:
+        if b"\r\n" in buffer or len(buffer) > MAX_TARGET + 32:
+            raise _bad_request_line(buffer)
+    elif len(line[2]) > MAX_TARGET:
         raise MalformedMessage(f"the request target is longer than {MAX_TARGET} bytes", 414)
     if len(buffer) > MAX_HEAD:
         raise MalformedMessage(f"the request head is larger than {MAX_HEAD} bytes", 431)
 
 
-def parse_request(head: bytes) -> RequestHead:
+def parse_request(head: bytes) -> RequestHead:  # noqa: C901, PLR0912, PLR0915 -- one pass; a function a field costs more
     """A whole request head (with its final empty line), or MalformedMessage with the status to answer."""
     line = _REQUEST_LINE.match(head)
     if line is None:
@@ -144,7 +152,9 @@ def parse_request(head: bytes) -> RequestHead:
         raise MalformedMessage("Transfer-Encoding in an HTTP/1.0 request")
     if connection is not None:
         request.keep_alive = _persists(minor, connection)
-        request.fields = _without(request.fields, connection)
+        request.named = _named(connection)
+        if request.named:
+            request.fields = request.fields.without(request.named)
     return request
 
 
@@ -182,7 +192,9 @@ def parse_reply(head: bytes) -> ReplyHead:
         raise MalformedMessage("both Content-Length and Transfer-Encoding in the reply")
     if connection is not None:
         reply.keep_alive = _persists(minor, connection)
-        reply.fields = _without(reply.fields, connection)
+        reply.named = _named(connection)
+        if reply.named:
+            reply.fields = reply.fields.without(reply.named)
     return reply
 
 
@@ -219,12 +231,12 @@ def _rare_request_field(request: RequestHead, name: bytes, value: bytes) -> None
             raise MalformedMessage("a Transfer-Encoding other than one 'chunked'")
         request.chunked = True
     elif name == b"upgrade":
-        request.upgrade = True
+        request.upgrade = request.minor > 0  # in HTTP/1.0 neither means anything (RFC 9110 §7.8, §10.1.1)
     elif name == b"expect":
         if value.lower() != b"100-continue":
             raise MalformedMessage("an Expect other than 100-continue", 417)
-        request.expect_continue = True
-    elif name.startswith(b"x-blueprint-") and request.own.setdefault(name, value) != value:
+        request.expect_continue = request.minor > 0
+    elif name.startswith(OWN) and request.own.setdefault(name, value) != value:
         raise MalformedMessage(f"two different {name.decode('ascii')} fields")
 
 
@@ -247,9 +259,8 @@ def _persists(minor: int, connection: list[bytes]) -> bool:
     return minor == 1 or b"keep-alive" in connection
 
 
-def _without(fields: Fields, named: list[bytes]) -> Fields:
-    """The fields that a Connection field did not name. Content-Length frames the message and cannot be named away."""
-    if named in ([b"keep-alive"], [b"close"]):
-        return fields
-    gone = frozenset(named) - {b"close", b"keep-alive", b"content-length"}
-    return fields.without(gone) if gone else fields
+def _named(connection: list[bytes]) -> frozenset[bytes]:
+    """The fields that Connection named. Content-Length frames the message and cannot be named away."""
+    if connection in ([b"keep-alive"], [b"close"]):
+        return frozenset()
+    return frozenset(connection) - {b"close", b"keep-alive", b"content-length"}

@@ -6,38 +6,11 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.errors import Reason
+from blueprint_proxy.errors import STATUSES
 from blueprint_proxy.http1.fields import Fields
 
 if TYPE_CHECKING:
     from blueprint_proxy.errors import Refusal
-
-STATUSES: dict[Reason, tuple[int, str]] = {
-    Reason.BAD_REQUEST: (400, "INVALID_ARGUMENT"),
-    Reason.UNAUTHENTICATED: (401, "UNAUTHENTICATED"),
-    Reason.BUDGET_SPENT: (402, "RESOURCE_EXHAUSTED"),
-    Reason.FORBIDDEN: (403, "PERMISSION_DENIED"),
-    Reason.UNKNOWN_UPSTREAM: (404, "UNIMPLEMENTED"),
-    Reason.JOURNAL_MISS: (404, "NOT_FOUND"),
-    Reason.TOO_LARGE: (413, "RESOURCE_EXHAUSTED"),
-    Reason.RATE_LIMITED: (429, "RESOURCE_EXHAUSTED"),
-    Reason.QUOTA_EXHAUSTED: (429, "RESOURCE_EXHAUSTED"),
-    Reason.UPSTREAM_UNREACHABLE: (502, "UNAVAILABLE"),
-    Reason.UPSTREAM_TRUNCATED: (502, "UNAVAILABLE"),
-    Reason.VERIFICATION_FAILED: (502, "DATA_LOSS"),
-    Reason.ATTEMPTS_EXHAUSTED: (502, "UNAVAILABLE"),
-    Reason.BREAKER_OPEN: (503, "UNAVAILABLE"),
-    Reason.DRAINING: (503, "UNAVAILABLE"),
-    Reason.OVERLOADED: (503, "UNAVAILABLE"),
-    Reason.NOT_INITIALISED: (503, "FAILED_PRECONDITION"),
-    Reason.EPOCH_CHANGED: (503, "FAILED_PRECONDITION"),
-    Reason.QUARANTINED: (503, "FAILED_PRECONDITION"),
-    Reason.HUNG: (503, "UNAVAILABLE"),
-    Reason.MAYBE_EXECUTED: (503, "UNKNOWN"),
-    Reason.DEADLINE_EXCEEDED: (504, "DEADLINE_EXCEEDED"),
-    Reason.LOOP: (508, "FAILED_PRECONDITION"),
-}
-"""The contract's HTTP status and gRPC status name of every reason."""
 
 PHRASES = {
     400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required", 403: b"Forbidden", 404: b"Not Found",
@@ -51,11 +24,10 @@ PHRASES = {
 def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, bytes, Fields, bytes]:
     """Status, phrase, fields and body of a refusal.
 
-    The body has the shape of Google's APIs, which is also this proxy's own, so that every SDK finds code, status and message.
+    The body has the shape of Google's APIs, which is also this proxy's own, so that every SDK finds code, status and
+    message.
     """
-    status, name = STATUSES[refusal.reason]
-    if refusal.status is not None:
-        status = refusal.status
+    status, name = refusal.status, STATUSES[refusal.reason][1]
     error: dict[str, object] = {
         "code": status,
         "status": name,
@@ -79,6 +51,7 @@ def answer(refusal: Refusal, *, upstream: str, request_id: str) -> tuple[int, by
     elif refusal.sent:
         fields.append((b"x-blueprint-maybe-executed", b"true"))
     if refusal.retry_after is not None:
-        error["retry_after_s"] = round(refusal.retry_after, 3)
-        fields.append((b"retry-after", b"%d" % math.ceil(refusal.retry_after)))
+        seconds = max(0.0, refusal.retry_after)
+        error["retry_after_s"] = round(seconds, 3)
+        fields.append((b"retry-after", b"%d" % math.ceil(seconds)))
     return status, PHRASES.get(status, b"Error"), Fields.of(fields), json.dumps({"error": error}).encode()

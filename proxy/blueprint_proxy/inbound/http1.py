@@ -1,20 +1,17 @@
 """One HTTP/1.1 connection of a job: requests in, in order; a Call each; replies out, in the same order.
 
-Over 300 lines because the state of one connection is one concern: what is being read, what is being answered, and which of
-the two ends first.
+Over 300 lines because the state of a connection is one concern: what is being read, what is being answered, and which
+of the two ends first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import itertools
 import math
-import re
-import secrets
-from typing import TYPE_CHECKING, Protocol, cast
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
 
-from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal, UpstreamError
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
@@ -26,13 +23,10 @@ from blueprint_proxy.inbound.routing import route
 from blueprint_proxy.telemetry.events import BadRequest
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from blueprint_proxy.bodies.stream import Flow
+    from blueprint_proxy.bodies.request import RequestBody
     from blueprint_proxy.calls import Call, Reply
-    from blueprint_proxy.sweep import Alarm, Sweep
-    from blueprint_proxy.telemetry.stream import Telemetry
+    from blueprint_proxy.inbound.listener import Destination, Listener
+    from blueprint_proxy.sweep import Alarm
 
 HEAD_TIME = 30.0
 """Seconds in which a head must be whole once it has begun."""
@@ -43,7 +37,7 @@ STALL_TIME = 300.0
 CONTINUE_TIME = 1.0
 """Seconds after which a job that waits for 100 Continue is told to go on, when the upstream has not said anything."""
 LINGER_TIME = 2.0
-"""Seconds in which a connection that closes early is still read, so that a reset does not destroy the answer on its way."""
+"""Seconds in which a connection that closes early is still read: a reset would destroy the answer on its way."""
 PEER_CHECK = 1.0
 """Seconds between two looks whether a half-closed connection's job still lives."""
 MAX_PIPELINED = 64 * 1024
@@ -52,78 +46,6 @@ WHOLE = 64 * 1024
 """A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
 
 _REQUEST_ID_FIELD = frozenset({b"x-request-id"})
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-
-
-class Destination(Protocol):
-    """What a request can be routed to."""
-
-    name: str
-
-    def call(
-        self,
-        head: RequestHead,
-        target: bytes,
-        whole: bytes | None,
-        flow: Flow,
-        *,
-        request_id: str,
-        run: str | None,
-        public_url: bytes,
-        interim: Callable[[int, Fields], None] | None,
-    ) -> Call: ...
-
-    def send(self, call: Call) -> Awaitable[Reply]: ...
-
-
-class Listener:
-    """What all connections of one listener share.
-
-    `own` are the authorities by which jobs may name it in an absolute-form target; `token` is asked of every request where
-    the listener is not private to this host; `via` is our pseudonym, by which a loop is known.
-    """
-
-    def __init__(
-        self,
-        upstreams: Mapping[bytes, Destination],
-        *,
-        telemetry: Telemetry,
-        sweep: Sweep,
-        via: bytes,
-        own: frozenset[bytes],
-        scheme: bytes,
-        token: bytes | None,
-    ) -> None:
-        self.upstreams = upstreams
-        self.telemetry = telemetry
-        self.sweep = sweep
-        self.via = via
-        self.via_line = b"Via: 1.1 " + via + b"\r\n"
-        self.own = own
-        self.scheme = scheme
-        self.token = token
-        self.draining = False
-        self.connections: set[ServerConnection] = set()
-        self.quiet = asyncio.Event()
-        self.quiet.set()
-        start = secrets.token_hex(6)
-        self._ids = (f"{start}-{number:x}" for number in itertools.count(1))
-
-    def __call__(self) -> ServerConnection:
-        return ServerConnection(self)
-
-    def drain(self) -> None:
-        """Ends idle connections now and the others after their present reply; new requests are refused meanwhile."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.close_when_idle()
-
-    def abort(self) -> None:
-        for connection in list(self.connections):
-            connection.abort()
-
-    def request_id(self, given: bytes | None) -> str:
-        return given.decode("ascii") if given is not None and _REQUEST_ID.fullmatch(given) else next(self._ids)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -190,7 +112,7 @@ class ServerConnection(asyncio.Protocol):
             self._loop.call_soon(self._next_if_free)
         return True
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
         if self._alarm is not None:
             self._alarm.cancel()
@@ -272,7 +194,7 @@ class ServerConnection(asyncio.Protocol):
             head.fields = head.fields.without(_REQUEST_ID_FIELD)
         name = ""
         try:
-            self._admit(head)
+            listener.admit(head)
             to = route(head, listener.upstreams, listener.own)
             name = to.upstream.name
             call = to.upstream.call(
@@ -300,21 +222,6 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is None or self._closing:
             return  # the body's first bytes were refused already
         self._task = self._loop.create_task(self._respond(to.upstream, call))
-
-    def _admit(self, head: RequestHead) -> None:
-        listener = self._listener
-        if listener.draining:
-            raise Refusal(Reason.DRAINING, "this proxy is shutting down; nothing was sent", sent=False)
-        if listener.token is not None:
-            token = head.own.get(b"x-blueprint-token", b"")
-            if not hmac.compare_digest(token, listener.token):
-                raise Refusal(Reason.UNAUTHENTICATED, "the x-blueprint-token field is missing or wrong", sent=False)
-        if head.via and any(listener.via in via for via in head.via):
-            raise Refusal(
-                Reason.LOOP,
-                "this request has been through this proxy already: an upstream's url leads back here",
-                sent=False,
-            )
 
     def _read_body(self, data: bytes) -> None:
         reader, body = self._reader, self._body
@@ -471,7 +378,7 @@ class ServerConnection(asyncio.Protocol):
         self._stream = None
         self._replied()
 
-    def body_failed(self, error: ProxyError) -> None:
+    def body_failed(self, _error: ProxyError) -> None:
         """The reply ends here and must not look whole: the connection goes before its framing says that it may."""
         self._stream = None
         transport = self._transport
@@ -605,9 +512,6 @@ def _run(head: RequestHead) -> str | None:
 
 def _reset(transport: asyncio.Transport) -> None:
     """Closes with RST: the only ending of a connection that cannot be taken for the end of a body."""
-    import socket  # noqa: PLC0415 -- for this rare ending alone
-    import struct  # noqa: PLC0415
-
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

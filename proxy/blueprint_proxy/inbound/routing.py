@@ -16,6 +16,7 @@ _Upstream = TypeVar("_Upstream")
 _RUN = re.compile(rb"[A-Za-z0-9._~-]{1,200}")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
 _DOTS = re.compile(rb"(?i:\.|%2e)")
+_SEPARATORS = re.compile(rb"(?i:\\|%2f|%5c)")
 
 
 class Route(NamedTuple, Generic[_Upstream]):
@@ -54,7 +55,7 @@ def route(head: RequestHead, upstreams: Mapping[bytes, _Upstream], own: frozense
         run = named[2:].decode("ascii")
         prefix = named
     named, rest = _cut(target)
-    upstream = upstreams.get(named[1:])
+    upstream = upstreams.get(named[1:]) if named.startswith(b"/") else None
     if upstream is None:
         known = ", ".join(sorted(name.decode("ascii") for name in upstreams))
         raise Refusal(
@@ -90,13 +91,17 @@ def _origin_form(target: bytes, own: frozenset[bytes]) -> bytes:
 
 
 def _refuse_escape(path: bytes) -> None:
-    """Refuses dot segments (also escaped ones) that lead above the upstream's url; others pass as they are."""
+    """Refuses dot segments that lead above the upstream's url; others pass as they are.
+
+    Servers differ in what they take for one: escaped dots and slashes, backslashes, parameters behind a semicolon, empty
+    segments dropped first. A path passes only if it stays below under every one of these readings.
+    """
     depth = 0
     for segment in path.split(b"/")[1:]:
-        plain = segment.lower().replace(b"%2e", b".")
-        if plain == b"..":
-            depth -= 1
-            if depth < 0:
-                raise Refusal(Reason.BAD_REQUEST, "the path's dot segments lead out of the upstream's url")
-        elif plain != b".":
+        pieces = [piece.partition(b";")[0] for piece in _SEPARATORS.split(segment.lower().replace(b"%2e", b"."))]
+        ups = pieces.count(b"..")
+        depth -= ups
+        if depth < 0:
+            raise Refusal(Reason.BAD_REQUEST, "the path's dot segments lead out of the upstream's url")
+        if not ups and any(piece not in {b"", b"."} for piece in pieces):
             depth += 1

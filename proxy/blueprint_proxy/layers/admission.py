@@ -1,6 +1,7 @@
 """Leave to make an attempt: the rate first, then a place among those at the upstream.
 
-A call that waits for a hint, a back-off or the rate holds no place, so that it keeps nobody else out.
+A call that waits for a hint, a back-off or the rate holds no place, so that it keeps nobody else out. Nobody waits for an
+upstream whose breaker is open: that refusal is at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Verdict
 from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.layers.breaking import breaker_open
+from blueprint_proxy.policies.breaker import State
 from blueprint_proxy.policies.concurrency import Place
 from blueprint_proxy.policies.deadline import left
 from blueprint_proxy.sweep import Limit
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 SPREAD = 0.25
 """Seconds over which the waiters of a hold come back where no rate spaces them."""
 
+_SHUT = frozenset({State.OPEN, State.FORCED_OPEN})
+
 
 class AdmitAttempts:
     """Waits for the rate and for a place, within the call's deadline; refuses with rate_limited or overloaded."""
@@ -40,63 +45,84 @@ class AdmitAttempts:
         self._chance = chance
 
     async def __call__(self, call: Call) -> Reply:
+        """Make one attempt when its turn has come; its place is free again at the end of the reply's body."""
         policies = call.policies
-        if policies.observing:
-            return await self._observed(call)
-        wait = policies.rate.reserve(self._now())
-        if wait > 0.0:
-            await self._wait_for_rate(call, wait)
         concurrency = policies.concurrency
-        ticket = object() if concurrency.limit is None else None
-        if ticket is not None or concurrency.active < (concurrency.limit or 0):
-            concurrency.enter(ticket)
+        placed = True
+        if policies.observing:
+            placed = self._observe(call)
         else:
-            await self._queue(call, concurrency)
+            wait = policies.rate.reserve(self._now())
+            if wait > 0.0:
+                await self._wait_for_rate(call, wait)
+            if concurrency.limit is None or concurrency.active < concurrency.limit:
+                concurrency.enter(None)
+            else:
+                await self._queue(call, concurrency)
         try:
             reply = await self._next(call)
-        except BaseException:
-            _leave(concurrency)
+            self._learn(call, reply)
+        except BaseException as error:
+            if placed:
+                _leave(concurrency)
+            if isinstance(error, Refusal) and error.sent is False:
+                policies.rate.give_back(self._now())
             raise
-        self._learn(call, reply)
+        if not placed:
+            return reply
         if isinstance(reply.body, bytes):
             _leave(concurrency)
         else:
             reply.body.when_over(partial(_left, concurrency))
         return reply
 
-    async def _observed(self, call: Call) -> Reply:
-        """Records what would have been decided; nobody waits."""
+    def _observe(self, call: Call) -> bool:
+        """Record what would have been decided; nobody waits. Whether the call has a place that must be given back."""
+        policies = call.policies
         now = self._now()
-        if call.policies.rate.reserve(now) > 0.0:
-            call.policies.rate.give_back(now)
+        if policies.rate.reserve(now) > 0.0:
+            policies.rate.give_back(now)
             self._emit(WouldHave(call.upstream, call.operation, call.request_id, Reason.RATE_LIMITED.value))
-        reply = await self._next(call)
-        self._learn(call, reply)
-        return reply
+        concurrency = policies.concurrency
+        if concurrency.limit is None or concurrency.active < concurrency.limit:
+            concurrency.enter(None)
+            return True
+        self._emit(WouldHave(call.upstream, call.operation, call.request_id, "queue"))
+        return False
 
     async def _wait_for_rate(self, call: Call, wait: float) -> None:
         rate = call.policies.rate
-        while wait > 0.0:
-            now = self._now()
-            remaining = left(call.deadline, now)
-            if remaining is not None and wait >= remaining:
-                rate.give_back(now)
-                raise Refusal(
-                    Reason.RATE_LIMITED,
-                    f"upstream {call.upstream} asked for patience: the next call may go in {wait:.3g} s, "
-                    f"and this one's deadline is in {remaining:.3g} s",
-                    retry_after=wait,
-                    sent=False,
-                )
-            spread = self._chance() * min(SPREAD, wait) if rate.rate is None else 0.0
-            try:
-                await asyncio.sleep(wait + spread)
-            except asyncio.CancelledError:
-                rate.give_back(self._now())
-                raise
-            wait = rate.reserve(self._now()) if rate.held_for(self._now()) > 0.0 else 0.0
+        try:
+            while wait > 0.0:
+                now = self._now()
+                _refuse_while_open(call, now)
+                remaining = left(call.deadline, now)
+                if remaining is not None and wait >= remaining:
+                    raise Refusal(
+                        Reason.RATE_LIMITED,
+                        f"upstream {call.upstream} asked for patience: the next call may go in {wait:.3g} s, "
+                        f"and this one's deadline is in {remaining:.3g} s",
+                        retry_after=wait,
+                        sent=False,
+                    )
+                spread = min(SPREAD, wait) if rate.rate is None else 0.0
+                if remaining is not None:
+                    spread = min(spread, (remaining - wait) / 2)
+                await asyncio.sleep(wait + self._chance() * spread)
+                wait = rate.reserve(self._now()) if rate.held_for(self._now()) > 0.0 else 0.0
+        except BaseException:
+            rate.give_back(self._now())
+            raise
 
     async def _queue(self, call: Call, concurrency: Concurrency) -> None:
+        try:
+            _refuse_while_open(call, self._now())
+            await self._wait_for_place(call, concurrency)
+        except BaseException:
+            call.policies.rate.give_back(self._now())
+            raise
+
+    async def _wait_for_place(self, call: Call, concurrency: Concurrency) -> None:
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = concurrency.enter(ticket)
         if place is Place.ADMITTED:
@@ -105,7 +131,7 @@ class AdmitAttempts:
             raise Refusal(
                 Reason.OVERLOADED,
                 f"upstream {call.upstream}: {concurrency.active} calls are there and {concurrency.queued} wait, "
-                "which is its limit; nothing was sent",
+                "which is its limit",
                 sent=False,
             )
         limit = call.settings.concurrency.queue_timeout
@@ -121,14 +147,27 @@ class AdmitAttempts:
         rate = call.policies.rate
         if reply.verdict is Verdict.THROTTLED:
             now = self._now()
+            before = (rate.rate, rate.held_for(now))
             rate.throttled(now, reply.retry_after)
-            self._emit(RateChanged(call.upstream, rate.rate or 0.0, rate.held_for(now)))
+            after = (rate.rate, rate.held_for(now))
+            if after != before:
+                self._emit(RateChanged(call.upstream, rate.rate or 0.0, rate.held_for(now)))
         elif rate.rate is not None and reply.verdict is Verdict.OK:
+            slowed = rate.rate
             rate.succeeded(self._now())
+            # On its way up it moves with every success; that it is whole again is the news.
+            if rate.rate != slowed and rate.rate == call.settings.rate.per_second:
+                self._emit(RateChanged(call.upstream, rate.rate, 0.0))
+
+
+def _refuse_while_open(call: Call, now: float) -> None:
+    breaker = call.policies.breaker
+    if breaker.state(now) in _SHUT:
+        raise breaker_open(call, breaker.open_left(now) or None)
 
 
 def _leave(concurrency: Concurrency) -> None:
-    """Gives the place to the next in the queue who still wants it."""
+    """Give the place to the next in the queue who still wants it."""
     ticket = concurrency.leave()
     if isinstance(ticket, asyncio.Future) and not ticket.done():
         ticket.set_result(None)
@@ -141,6 +180,6 @@ def _left(concurrency: Concurrency, _error: ProxyError | None) -> None:
 def _queue_timeout(call: Call, limit: float) -> Refusal:
     return Refusal(
         Reason.OVERLOADED,
-        f"upstream {call.upstream}: waited {limit:g} s for a place among its calls; nothing was sent",
+        f"upstream {call.upstream}: waited {limit:g} s for a place among its calls",
         sent=False,
     )

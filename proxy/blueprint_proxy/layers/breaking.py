@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from blueprint_proxy.policies.breaker import Breaker, Permit
     from blueprint_proxy.telemetry.stream import Telemetry
 
+LONG_UPLOAD = 1024 * 1024
+"""Bytes of a request body that may take long by themselves, so that time says nothing about the upstream."""
+
 _OUTCOMES = {
     Verdict.OK: Outcome.SUCCESS,
     Verdict.FATAL: Outcome.SUCCESS,  # the caller's fault: the upstream is well enough to say so
@@ -29,7 +32,10 @@ _OUTCOMES = {
 
 
 class BreakCircuits:
-    """Refuses with breaker_open while the breaker is open. A permit is settled however the attempt ends."""
+    """Refuses with breaker_open while the breaker is open. A permit is settled however the attempt ends.
+
+    What gets past it is an attempt: it is counted on the call here, and is taken for sent until its failure says otherwise.
+    """
 
     def __init__(self, following: Next, *, telemetry: Telemetry, now: Callable[[], float]) -> None:
         self._next = following
@@ -37,19 +43,22 @@ class BreakCircuits:
         self._now = now
 
     async def __call__(self, call: Call) -> Reply:
+        """Make one attempt with the breaker's leave."""
         breaker = call.policies.breaker
         try:
             permit = breaker.admit(self._now())
         except BreakerOpen as refused:
-            if call.policies.observing:
-                self._emit(WouldHave(call.upstream, call.operation, call.request_id, Reason.BREAKER_OPEN.value))
-                return await self._next(call)
-            raise Refusal(
-                Reason.BREAKER_OPEN,
-                f"upstream {call.upstream} has been failing or hanging and is left alone for now; nothing was sent",
-                retry_after=refused.retry_after,
-                sent=False,
-            ) from None
+            if not call.policies.observing:
+                raise breaker_open(call, refused.retry_after) from None
+            self._emit(WouldHave(call.upstream, call.operation, call.request_id, Reason.BREAKER_OPEN.value))
+            call.attempts += 1
+            call.sent = True
+            return await self._next(call)
+        call.attempts += 1
+        call.sent = True
+        if not isinstance(call.body, bytes) and not call.body.over and (call.body.length or LONG_UPLOAD) >= LONG_UPLOAD:
+            # A long upload is no hang: its idle and first-byte limits tell one from the other, the permit's age cannot.
+            breaker.answered(permit, self._now())
         try:
             reply = await self._next(call)
         except UpstreamError:
@@ -70,6 +79,16 @@ class BreakCircuits:
     def _settle(self, breaker: Breaker, permit: Permit, outcome: Outcome, error: ProxyError | None) -> None:
         if isinstance(error, UpstreamError):
             outcome = Outcome.FAILURE
-        elif isinstance(error, JobLeft | Refusal):
-            outcome = Outcome.UNKNOWN
+        elif isinstance(error, JobLeft | Refusal) and outcome is Outcome.SUCCESS:
+            outcome = Outcome.UNKNOWN  # how the rest would have come is not known; a failure's head has said enough
         breaker.settle(permit, self._now(), outcome)
+
+
+def breaker_open(call: Call, retry_after: float | None) -> Refusal:
+    """The refusal of an open breaker; `retry_after` is in seconds, None where only an operator closes it."""
+    return Refusal(
+        Reason.BREAKER_OPEN,
+        f"upstream {call.upstream} has been failing or hanging and is left alone for now",
+        retry_after=retry_after,
+        sent=False,
+    )

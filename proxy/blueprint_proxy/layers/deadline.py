@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from blueprint_proxy.errors import Reason
 from blueprint_proxy.sweep import Alarm, Limit, Sweep, deadline_exceeded
+from blueprint_proxy.telemetry.events import WouldHave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -13,22 +15,27 @@ if TYPE_CHECKING:
     from blueprint_proxy.bodies.stream import BodyStream
     from blueprint_proxy.calls import Call, Next, Reply
     from blueprint_proxy.errors import ProxyError, Refusal
+    from blueprint_proxy.telemetry.stream import Telemetry
 
 
 class KeepDeadline:
     """Refuses with deadline_exceeded, or breaks the body off, when the call's deadline has passed."""
 
-    def __init__(self, following: Next, *, sweep: Sweep) -> None:
+    def __init__(self, following: Next, *, telemetry: Telemetry, sweep: Sweep) -> None:
         self._next = following
+        self._emit = telemetry.emit
         self._sweep = sweep
 
     def __call__(self, call: Call) -> Awaitable[Reply]:
-        return self._next(call) if call.deadline is None else self._within(call, call.deadline)
+        """Pass on a call without a deadline as it is; bound any other."""
+        if call.deadline is None:
+            return self._next(call)
+        return self._observed(call, call.deadline) if call.policies.observing else self._within(call, call.deadline)
 
     async def _within(self, call: Call, deadline: float) -> Reply:
         if deadline <= self._sweep.now():
-            raise deadline_exceeded(0.0, doing="before anything was sent")
-        with Limit(self._sweep, deadline, partial(self._exceeded, call)):
+            raise self._exceeded(call, "before anything was sent")
+        with Limit(self._sweep, deadline, partial(self._exceeded, call, "before the upstream replied")):
             reply = await self._next(call)
         body = reply.body
         if not isinstance(body, bytes) and not body.over:
@@ -36,11 +43,29 @@ class KeepDeadline:
             body.when_over(partial(_disarm, alarm))
         return reply
 
-    def _exceeded(self, call: Call) -> Refusal:
-        return deadline_exceeded(self._sweep.now() - call.arrived, doing="before the upstream replied")
+    async def _observed(self, call: Call, deadline: float) -> Reply:
+        """Only record that the deadline passed before the reply was whole."""
+        would = WouldHave(call.upstream, call.operation, call.request_id, Reason.DEADLINE_EXCEEDED.value)
+        alarm = self._sweep.at(deadline, partial(self._emit, would))
+        try:
+            reply = await self._next(call)
+        except BaseException:
+            alarm.cancel()
+            raise
+        if isinstance(reply.body, bytes):
+            alarm.cancel()
+        else:
+            reply.body.when_over(partial(_disarm, alarm))
+        return reply
+
+    def _exceeded(self, call: Call, doing: str) -> Refusal:
+        refusal = deadline_exceeded(self._sweep.now() - call.arrived, doing=doing)
+        refusal.attempts = call.attempts
+        refusal.sent = False if not call.sent else None if call.repeatable else True
+        return refusal
 
     def _break_off(self, call: Call, body: BodyStream) -> None:
-        body.abandon(deadline_exceeded(self._sweep.now() - call.arrived, doing="in the middle of the reply's body"))
+        body.abandon(self._exceeded(call, "in the middle of the reply's body"))
 
 
 def _disarm(alarm: Alarm, _error: ProxyError | None) -> None:

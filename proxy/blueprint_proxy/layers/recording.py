@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Verdict
-from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal
+from blueprint_proxy.errors import JobLeft, Reason, Refusal
 from blueprint_proxy.telemetry.events import CallFinished, CallRefused, ReplyTruncated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blueprint_proxy.calls import Call, Next, Reply
+    from blueprint_proxy.errors import ProxyError
     from blueprint_proxy.telemetry.stream import Telemetry
 
 _OUTCOMES = {
@@ -27,7 +28,10 @@ _OUTCOMES = {
 
 
 class RecordCalls:
-    """Emits CallFinished when the last byte of the reply has gone, or when it is clear that it never will."""
+    """Emits CallFinished when the last byte of the reply has gone, or when it is clear that it never will.
+
+    A refusal has an event of its own besides; a deadline that ran out has not, since it is the call's outcome already.
+    """
 
     def __init__(self, following: Next, *, telemetry: Telemetry, now: Callable[[], float]) -> None:
         self._next = following
@@ -36,21 +40,23 @@ class RecordCalls:
         self.in_flight = 0
 
     async def __call__(self, call: Call) -> Reply:
+        """Count the call in, and out exactly once."""
         self.in_flight += 1
         try:
             reply = await self._next(call)
         except Refusal as refusal:
             self._refused(call, refusal)
             raise
-        except ProxyError:
-            self._finished(call, "cancelled", 0)
+        except (JobLeft, asyncio.CancelledError):
+            self._ended(call, "cancelled", 0, None, call.attempts)
             raise
-        except asyncio.CancelledError:
-            self._finished(call, "cancelled", 0)
+        except BaseException:
+            # A defect of ours. It goes on to the log; the call is over all the same.
+            self._ended(call, "failed", 0, None, call.attempts)
             raise
         body = reply.body
         if isinstance(body, bytes):
-            self._finished(call, _OUTCOMES[reply.verdict], reply.status, reply, len(body))
+            self._replied(call, reply, _OUTCOMES[reply.verdict], len(body))
         else:
             body.when_over(partial(self._over, call, reply))
         return reply
@@ -61,26 +67,32 @@ class RecordCalls:
         if isinstance(error, JobLeft):
             outcome = "cancelled"
         elif isinstance(error, Refusal):
-            outcome = "deadline"
+            outcome = "deadline" if error.reason is Reason.DEADLINE_EXCEEDED else "refused"
         elif error is not None:
             outcome = "truncated"
             self._emit(ReplyTruncated(call.upstream, call.operation, call.request_id, received))
-        self._finished(call, outcome, reply.status, reply, received)
+        self._replied(call, reply, outcome, received)
 
     def _refused(self, call: Call, refusal: Refusal) -> None:
-        deadline = refusal.reason is Reason.DEADLINE_EXCEEDED
-        self._emit(
-            CallRefused(call.upstream, call.operation, call.request_id, refusal.reason.value, refusal.retry_after)
-        )
+        outcome = "deadline"
+        if refusal.reason is not Reason.DEADLINE_EXCEEDED:
+            outcome = "refused"
+            self._emit(
+                CallRefused(call.upstream, call.operation, call.request_id, refusal.reason.value, refusal.retry_after)
+            )
+        self._ended(call, outcome, refusal.status, refusal.reason.value, refusal.attempts)
+
+    def _ended(self, call: Call, outcome: str, status: int, reason: str | None, attempts: int) -> None:
+        """Record a call that had no reply."""
         self.in_flight -= 1
         self._emit(
             CallFinished(
                 call.upstream,
                 call.operation,
-                "deadline" if deadline else "refused",
-                refusal.status or 0,
-                refusal.reason.value,
-                refusal.attempts,
+                outcome,
+                status,
+                reason,
+                attempts,
                 self._now() - call.arrived,
                 call.request_id,
                 call.run,
@@ -90,22 +102,22 @@ class RecordCalls:
             )
         )
 
-    def _finished(self, call: Call, outcome: str, status: int, reply: Reply | None = None, size: int = 0) -> None:
+    def _replied(self, call: Call, reply: Reply, outcome: str, size: int) -> None:
         self.in_flight -= 1
         self._emit(
             CallFinished(
                 call.upstream,
                 call.operation,
                 outcome,
-                status,
-                reply.error if reply is not None else None,
-                reply.attempts if reply is not None else 0,
+                reply.status,
+                reply.error,
+                reply.attempts,
                 self._now() - call.arrived,
                 call.request_id,
                 call.run,
                 _size(call),
                 size,
-                reply.source if reply is not None else "proxy",
+                reply.source,
             )
         )
 

@@ -1,4 +1,4 @@
-"""Repeats attempts that failed, where all three say yes: the operation, the body, and the budget of time and retries."""
+"""Repeats attempts that failed, where all three say yes: the operation, the body, and what is left of time and retries."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from blueprint_proxy.calls import Call, Next, Reply
     from blueprint_proxy.telemetry.stream import Telemetry
 
-_GIVEN_UP = {WhyNot.EXHAUSTED, WhyNot.DEADLINE, WhyNot.BUDGET, WhyNot.BODY_LOST}
+_GIVEN_UP = frozenset({WhyNot.EXHAUSTED, WhyNot.DEADLINE, WhyNot.BUDGET})
 """Reasons of ours not to go on with a call that could have been repeated: the answer then says so."""
+_OUT_OF_TURN = frozenset({Reason.BREAKER_OPEN, Reason.OVERLOADED, Reason.RATE_LIMITED})
+"""Refusals of a further attempt, behind which the answer of an earlier one is worth more to the job."""
 
 
 class RetryFailures:
-    """Asks for admission anew for every attempt; gives the first good reply, or the last real answer with what was decided.
+    """Asks for admission anew for every attempt; gives the first good reply, or the last real answer and what was decided.
 
-    A reply of an attempt that failed is whole by then (layers/attempt.py reads it), so that it can still be the answer.
+    A reply of an attempt that failed is whole by then (layers/attempt.py reads it), so that it can still be the answer. One
+    that was too large for that is let go before a repeat: it would hold its place and its connection through the wait.
     """
 
     def __init__(
@@ -37,6 +40,14 @@ class RetryFailures:
         self._chance = chance
 
     async def __call__(self, call: Call) -> Reply:
+        """Make attempts until one is good or there is a reason not to go on."""
+        try:
+            return await self._attempts(call)
+        finally:
+            if not isinstance(call.body, bytes):
+                call.body.release()  # no further attempt will ask for it
+
+    async def _attempts(self, call: Call) -> Reply:
         call.policies.budget.call(self._now())
         attempt = 0
         sent = False
@@ -50,23 +61,22 @@ class RetryFailures:
             except UpstreamError as upstream_error:
                 error = upstream_error
             except Refusal as refusal:
-                if refusal.reason is Reason.BREAKER_OPEN and answer is not None:
-                    # Our own retries tripped it: what the upstream said is worth more to the job than that.
-                    return _given_up(answer, attempt - 1)
-                refusal.attempts = attempt - 1 if refusal.sent is not True else attempt
-                raise
+                return _refused(call, refusal, answer, sent=sent)
             if reply is not None and reply.verdict in {Verdict.OK, Verdict.FATAL}:
                 reply.attempts = attempt
-                if not isinstance(call.body, bytes):
-                    call.body.release()
                 return reply
-            answer = reply or answer
-            sent = sent or error is None or error.sent
+            sent = call.sent = sent or error is None or error.sent
             decision = self._judge(call, attempt, reply, error)
-            if isinstance(decision, Again) and not call.policies.observing:
-                await asyncio.sleep(decision.wait)
-                continue
-            return _end(call, attempt, decision, answer, error, sent=sent)
+            if call.policies.observing:
+                return _as_it_came(call, attempt, reply, error)
+            if isinstance(decision, GiveUp):
+                return _end(call, attempt, decision.why, reply, error, answer, sent=sent)
+            if reply is not None:
+                if isinstance(reply.body, bytes):
+                    answer = reply
+                else:
+                    reply.body.abandon()
+            await asyncio.sleep(decision.wait)
 
     def _judge(self, call: Call, attempt: int, reply: Reply | None, error: UpstreamError | None) -> Again | GiveUp:
         now = self._now()
@@ -110,30 +120,68 @@ class RetryFailures:
         return decision
 
 
-def _end(
-    call: Call, attempt: int, decision: Again | GiveUp, answer: Reply | None, error: UpstreamError | None, *, sent: bool
-) -> Reply:
-    """The last real answer, or a refusal that says what is known. `sent`: whether any attempt reached the upstream."""
-    why = decision.why if isinstance(decision, GiveUp) else None
-    if answer is not None:
-        if error is not None or why in _GIVEN_UP:
-            return _given_up(answer, attempt)
-        answer.attempts = attempt
-        return answer
-    if error is None:
-        raise AssertionError("an attempt ends with a reply or an error")
-    tries = f" after {attempt} attempts" if attempt > 1 else ""
-    maybe = None if call.repeatable else True
-    raise Refusal(
+def unreachable(call: Call, error: UpstreamError, *, sent: bool) -> Refusal:
+    """The refusal of a call that no attempt brought an answer for. `sent`: whether any of them may have been executed."""
+    tries = f" after {call.attempts} attempts" if call.attempts > 1 else ""
+    return Refusal(
         Reason.UPSTREAM_UNREACHABLE,
         f"upstream {call.upstream}, {call.operation}: {error.message}{tries}",
-        sent=maybe if sent else False,
-        attempts=attempt,
-    ) from error
+        sent=_known(call, sent=sent),
+        attempts=call.attempts,
+    )
 
 
-def _given_up(answer: Reply, attempts: int) -> Reply:
-    throttled = answer.verdict is Verdict.THROTTLED and answer.retry_after is not None and attempts == 1
-    answer.error = (Reason.RATE_LIMITED if throttled else Reason.ATTEMPTS_EXHAUSTED).value
+def _known(call: Call, *, sent: bool) -> bool | None:
+    """What a Refusal's `sent` says: that a repeatable call may have been executed matters to nobody."""
+    if not sent:
+        return False
+    return None if call.repeatable else True
+
+
+def _refused(call: Call, refusal: Refusal, answer: Reply | None, *, sent: bool) -> Reply:
+    if answer is not None and refusal.reason in _OUT_OF_TURN:
+        if answer.retry_after is None:
+            answer.retry_after = refusal.retry_after
+        return _given_up(answer, call.attempts, Reason.ATTEMPTS_EXHAUSTED)
+    refusal.attempts = call.attempts
+    if sent and refusal.sent is False:
+        refusal.sent = _known(call, sent=True)  # this attempt was not sent; an earlier one was
+    raise refusal
+
+
+def _as_it_came(call: Call, attempt: int, reply: Reply | None, error: UpstreamError | None) -> Reply:
+    if reply is not None:
+        reply.attempts = attempt
+        return reply
+    if error is None:
+        raise AssertionError("an attempt ends with a reply or an error")
+    raise unreachable(call, error, sent=error.sent) from error
+
+
+def _end(
+    call: Call,
+    attempt: int,
+    why: WhyNot,
+    reply: Reply | None,
+    error: UpstreamError | None,
+    answer: Reply | None,
+    *,
+    sent: bool,
+) -> Reply:
+    """The last real answer, `reply` or the earlier `answer`, or a refusal that says what is known."""
+    if reply is not None:
+        if why not in _GIVEN_UP:
+            return _as_it_came(call, attempt, reply, error)
+        late = why is WhyNot.DEADLINE and reply.verdict is Verdict.THROTTLED and reply.retry_after is not None
+        return _given_up(reply, attempt, Reason.RATE_LIMITED if late else Reason.ATTEMPTS_EXHAUSTED)
+    if answer is not None:
+        return _given_up(answer, attempt, Reason.ATTEMPTS_EXHAUSTED)
+    if error is None:
+        raise AssertionError("an attempt ends with a reply or an error")
+    raise unreachable(call, error, sent=sent) from error
+
+
+def _given_up(answer: Reply, attempts: int, reason: Reason) -> Reply:
+    answer.error = reason.value
     answer.attempts = attempts
     return answer

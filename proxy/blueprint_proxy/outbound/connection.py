@@ -1,11 +1,14 @@
-"""One HTTP/1.1 connection to an upstream: one exchange at a time, its limits watched by the sweep."""
+"""One HTTP/1.1 connection to an upstream: one exchange at a time, its limits watched by the sweep.
+
+Over 300 lines because the state of one connection is one concern: what of the request is out, what of the reply is in,
+and which of the two ends first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.calls import Reply
 from blueprint_proxy.errors import AttemptTimedOut, ProxyError, UpstreamBroke, UpstreamTruncated
@@ -16,9 +19,12 @@ from blueprint_proxy.http1.heads import MAX_HEAD, MalformedMessage, ReplyHead, p
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blueprint_proxy.bodies.request import RequestBody
     from blueprint_proxy.calls import Call
     from blueprint_proxy.sweep import Alarm, Sweep
 
+MAX_INTERIM = 100
+"""1xx replies to one request. An upstream that says it is still at work says so every few seconds."""
 WHOLE = 64 * 1024
 """A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
 
@@ -43,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
         self._body: RequestBody | None = None
         self._request_over = True
         self._buffer = b""
+        self._interim = 0
         self._stream: BodyStream | None = None
         self._reader: Reader | None = None
         self._persists = True
@@ -56,12 +63,14 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
+        """Whether it can carry nothing any more."""
         return self._transport is None or self._transport.is_closing()
 
     def exchange(self, call: Call, head: bytes) -> asyncio.Future[Reply]:
-        """Sends `head` and the call's body. The future fails with an UpstreamError, or a ProxyError of the job's making."""
+        """Sends `head` and the call's body. The future fails with an UpstreamError, or a ProxyError of the job's."""
         transport = cast("asyncio.Transport", self._transport)
         self._call = call
+        self._interim = 0
         future = self._future = self._loop.create_future()
         self.exchanges += 1
         self._persists = True
@@ -74,9 +83,14 @@ class ClientConnection(asyncio.Protocol):
             self._request_over = False
             self._body = body
             transport.write(head)
-            body.start(self)
+            body.start(self, paused=self._write_paused)
         self._watch()
         return future
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for the reply to `call`. Had it come whole, the connection may carry another call by now."""
+        if self._call is call:
+            self.abort()
 
     def abort(self) -> None:
         """Ends the connection at once, and with it the exchange: nobody waits for the reply any more."""
@@ -99,22 +113,29 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._buffer:
             data = self._buffer + data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            self._buffer = data
-            if len(data) > MAX_HEAD:
-                self._fail(UpstreamBroke(f"the reply's head is larger than {MAX_HEAD} bytes", sent=True))
-            return
-        self._buffer = b""
+            self._buffer = b""
         try:
-            self._read_head(parse_reply(data[: end + 4]), data[end + 4 :])
+            while data:
+                end = data.find(b"\r\n\r\n")
+                if end < 0:
+                    self._buffer = data
+                    if len(data) > MAX_HEAD:
+                        self._fail(UpstreamBroke(f"the reply's head is larger than {MAX_HEAD} bytes", sent=True))
+                    return
+                head, data = parse_reply(data[: end + 4]), data[end + 4 :]
+                if head.status >= 200:
+                    self._read_head(head, data)
+                    return
+                self._read_interim(head)
         except MalformedMessage as malformed:
             self._fail(UpstreamBroke(f"the upstream's reply is not HTTP/1.1: {malformed.message}", sent=True))
 
     def eof_received(self) -> bool:
+        """An upstream that sends no more closes: the transport does the same."""
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Ends the exchange, if there is one: only a body framed by the connection's end is whole now."""
         self._transport = None
         if self._alarm is not None:
             self._alarm.cancel()
@@ -131,15 +152,18 @@ class ClientConnection(asyncio.Protocol):
                 UpstreamTruncated(f"the upstream closed the connection in the middle of the body{how}", sent=True)
             )
         elif self._future is not None:
-            kind = StaleConnection if self.exchanges > 1 and not self._buffer else UpstreamBroke
+            heard = self._buffer or self._interim
+            kind = StaleConnection if self.exchanges > 1 and not heard else UpstreamBroke
             self._fail(kind(f"the upstream closed the connection before it replied{how}", sent=True))
 
     def pause_writing(self) -> None:
+        """The upstream takes the request more slowly than it comes."""
         self._write_paused = True
         if self._body is not None:
             self._body.pause()
 
     def resume_writing(self) -> None:
+        """The upstream has taken what waited."""
         self._write_paused = False
         self._active = self._sweep.now()
         if self._body is not None:
@@ -147,18 +171,21 @@ class ClientConnection(asyncio.Protocol):
 
     # the reply
 
+    def _read_interim(self, head: ReplyHead) -> None:
+        call = cast("Call", self._call)
+        self._active = self._sweep.now()
+        self._interim += 1
+        if head.status == 101:
+            raise MalformedMessage("it switches protocols, which nobody asked for")
+        if self._interim > MAX_INTERIM:
+            raise MalformedMessage(f"more than {MAX_INTERIM} interim replies")
+        if call.interim is not None:
+            call.interim(head.status, head.fields)
+
     def _read_head(self, head: ReplyHead, rest: bytes) -> None:
         call = cast("Call", self._call)
         status = head.status
         self._active = self._sweep.now()
-        if status < 200:
-            if status == 101:
-                raise MalformedMessage("it switches protocols, which nobody asked for")
-            if call.interim is not None:
-                call.interim(status, head.fields)
-            if rest:
-                self.data_received(rest)
-            return
         reply = Reply(status, head.fields, b"", reason=head.reason, framed=head.length is not None)
         self._persists = head.keep_alive
         if call.method == "HEAD" or status in {204, 304}:
@@ -217,13 +244,15 @@ class ClientConnection(asyncio.Protocol):
 
     def _finish(self, rest: bytes) -> None:
         """The exchange is over and was read to its end: the connection serves again, or closes."""
-        usable = self._persists and self._request_over and not rest
+        read_out = self._request_over and not rest
         self._settle()
         transport = self._transport
         if transport is None:
             return
         self.resume_body()
-        if usable:
+        if not read_out:
+            transport.abort()  # a close would wait for what the upstream may never take of the request
+        elif self._persists and not transport.is_closing():
             self.idle_since = self._sweep.now()
             self._on_idle(self)
         else:
@@ -249,11 +278,13 @@ class ClientConnection(asyncio.Protocol):
     # bodies.stream.Flow: what the taker of the reply's body asks
 
     def pause_body(self) -> None:
+        """The taker of the reply cannot keep up."""
         if not self._read_paused and not self.closed:
             self._read_paused = True
             cast("asyncio.Transport", self._transport).pause_reading()
 
     def resume_body(self) -> None:
+        """The taker of the reply can go on. The time it took was not the upstream's."""
         if self._read_paused:
             self._read_paused = False
             self._active = self._sweep.now()
@@ -261,13 +292,15 @@ class ClientConnection(asyncio.Protocol):
                 cast("asyncio.Transport", self._transport).resume_reading()
 
     def abandon_body(self) -> None:
+        """The taker of the reply has left."""
         self.abort()
 
     # bodies.stream.Sink: the request's body, on its way up
 
     def body_data(self, data: bytes) -> None:
+        """The next piece of the request's body. An empty one would be the last chunk."""
         transport = self._transport
-        if transport is None or self._body is None:
+        if transport is None or self._body is None or not data:
             return
         self._active = self._sweep.now()
         if self._body.length is not None:
@@ -278,6 +311,7 @@ class ClientConnection(asyncio.Protocol):
             transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
 
     def body_end(self, trailers: Fields) -> None:
+        """The request is whole; from now on the upstream's silence is its own."""
         if self._transport is not None and self._body is not None:
             if self._body.length is None:
                 self._transport.write(last_chunk(trailers))
@@ -286,6 +320,7 @@ class ClientConnection(asyncio.Protocol):
             self._watch()
 
     def body_failed(self, error: ProxyError) -> None:
+        """The request will not be whole."""
         self._fail(error)
 
     # the limits
@@ -299,10 +334,7 @@ class ClientConnection(asyncio.Protocol):
         if call is None:
             return
         timeouts = call.settings.timeouts
-        if self._stream is None and self._request_over:
-            limit = timeouts.first_byte
-        else:
-            limit = timeouts.idle
+        limit = timeouts.first_byte if self._stream is None and self._request_over else timeouts.idle
         when = None if limit is None else self._active + limit
         if timeouts.attempt is not None and (when is None or self._began + timeouts.attempt < when):
             when = self._began + timeouts.attempt

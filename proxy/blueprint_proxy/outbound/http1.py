@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class Http1Transport:
-    """Sends calls to one upstream. `authority` is its Host field, `base_path` what stands before every target, `via` our name.
+    """Sends calls to one upstream.
+
+    `authority` is its Host field, `base_path` what stands before every target, `via` our name.
 
     A call that meets a kept connection's end before any byte of a reply is sent once more on a fresh one, if it may be
     repeated: that is the connection's failure, not an attempt's (RFC 9112 §9.3.1).
@@ -34,13 +36,13 @@ class Http1Transport:
                 if not call.repeatable or not (isinstance(call.body, bytes) or call.body.replayable):
                     raise
             except BaseException:
-                connection.abort()
+                connection.cancel(call)
                 raise
         connection = await self._pool.connect(call.settings.timeouts.connect)
         try:
             return await connection.exchange(call, self._head(call))
         except BaseException:
-            connection.abort()
+            connection.cancel(call)
             raise
 
     def _head(self, call: Call) -> bytes:

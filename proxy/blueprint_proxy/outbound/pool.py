@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from blueprint_proxy.sweep import Alarm, Sweep
 
 IDLE_EXPIRY = 30.0
-"""Seconds that a connection is kept unused. The close of a server that keeps shorter (uvicorn and node 5 s, nginx 75 s) is seen
-when it comes; this bounds what is held open for nothing, as load balancers drop idle flows without a word."""
+"""Seconds that a connection is kept unused. The close of a server that keeps shorter (uvicorn and node 5 s, nginx 75 s)
+is seen when it comes; this bounds what is held open for nothing, as load balancers drop idle flows without a word."""
 MAX_AGE = 300.0
 """Seconds after which a connection is not used again, so that a changed DNS answer takes hold."""
 CAUTIOUS_AGE = 1.0
-"""Idle seconds up to which a kept connection carries a call that may not be repeated. Older ones may be closing this moment."""
+"""Idle seconds up to which a kept connection carries a call that may not be repeated. Older ones may be closing this
+moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,12 @@ class Pool:
 
     @property
     def idle(self) -> int:
+        """Connections that wait for a call."""
         return len(self._idle)
 
     @property
     def active(self) -> int:
+        """Connections that carry one, or are closing."""
         return len(self._all) - len(self._idle)
 
     def take(self, *, repeatable: bool) -> ClientConnection | None:
@@ -93,9 +96,12 @@ class Pool:
                         server_hostname=origin.host if origin.tls is not None else None,
                     )
         except ssl.SSLError as error:
-            raise UpstreamUnreachable(f"TLS with {origin} failed: {error.reason or error}") from error
+            why = getattr(error, "verify_message", "") or error.reason or error
+            raise UpstreamUnreachable(f"TLS with {origin} failed: {why}") from error
         except OSError as error:
             raise UpstreamUnreachable(f"cannot connect to {origin}: {error.strerror or error}") from error
+        if connection.closed:
+            raise UpstreamUnreachable(f"cannot connect to {origin}: it closed the connection at once")
         self._all.add(connection)
         return connection
 

@@ -246,6 +246,7 @@ def test_a_job_that_asks_and_never_reads_costs_no_memory(proxy: StartProxy) -> N
     finally:
         client.sock.shutdown(socket.SHUT_RDWR)
         asker.join(30)
+        client.close()
     assert running.peak_rss() - before < EXTRA
     assert running.client().call("GET", "/nowhere/x").status == 404
 

@@ -1,7 +1,7 @@
 import asyncio
 import signal
 import socket
-import stat
+import ssl
 
 import httpx2
 import pytest
@@ -9,6 +9,9 @@ import uvloop
 
 from blueprint_proxy.admin.app import create_app
 from blueprint_proxy.admin.serving import serve_admin
+from blueprint_proxy.config.addresses import parse_address
+from blueprint_proxy.listening import ListeningSocket
+from support.tls import make_certificates
 
 
 def client_for(address):
@@ -18,15 +21,19 @@ def client_for(address):
     return httpx2.AsyncClient(base_url=f"http://{address}")
 
 
-async def while_served(app, address, act):
-    """Serve, run `act(address, stopping)` once it is up, then stop."""
-    stopping, started = asyncio.Event(), asyncio.get_running_loop().create_future()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(serve_admin(app, address, started=started.set_result, stopping=stopping))
-        try:
-            await act(await started, serving)
-        finally:
-            stopping.set()
+async def while_served(app, address, act, tls=None):
+    """Serve, run `act(address, serving)` once it is up, then stop."""
+    stopping, started = asyncio.Event(), asyncio.Event()
+    with ListeningSocket(parse_address(address), "the admin listener") as listening:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(
+                serve_admin(app, listening.socket, started=started.set, stopping=stopping, tls=tls)
+            )
+            await started.wait()
+            try:
+                await act(str(listening.address), serving)
+            finally:
+                stopping.set()
 
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -47,58 +54,18 @@ def test_it_answers_on_every_sort_of_address(run, state, tmp_path, kind):
     run(while_served(create_app(state), address, act))
 
 
-def test_a_unix_socket_is_for_this_user_alone_and_gone_afterwards(run, state, tmp_path):
-    path = tmp_path / "admin.sock"
-
-    async def act(*_):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-    run(while_served(create_app(state), f"unix:{path}", act))
-    assert not path.exists()
-
-
-def test_a_socket_file_that_nobody_serves_is_replaced(state, tmp_path):
-    path = tmp_path / "admin.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
+def test_it_speaks_tls_where_the_listeners_have_it(run, state, tmp_path):
+    certificates = make_certificates(tmp_path)
 
     async def act(bound, _):
+        trust = ssl.create_default_context(cafile=certificates.ca)
+        async with httpx2.AsyncClient(base_url=f"https://{bound}", verify=trust) as client:
+            assert (await client.get("/readyz")).json() == {"ready": True}
         async with client_for(bound) as client:
-            assert (await client.get("/livez")).status_code == 200
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await client.get("/readyz")
 
-    asyncio.run(while_served(create_app(state), f"unix:{path}", act))
-
-
-def bind_error(state, address):
-    async def serve():
-        await serve_admin(create_app(state), address, started=lambda _: None, stopping=asyncio.Event())
-
-    with pytest.raises(OSError, match="the admin listener cannot bind") as caught:
-        asyncio.run(serve())
-    assert address in str(caught.value)
-
-
-def test_a_socket_file_that_somebody_serves_is_left_alone(state, tmp_path):
-    path = tmp_path / "admin.sock"
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(path))
-        other.listen()
-        bind_error(state, f"unix:{path}")
-        assert path.exists()
-
-
-def test_a_file_that_is_no_socket_is_left_alone(state, tmp_path):
-    path = tmp_path / "admin.sock"
-    path.write_text("precious")
-    bind_error(state, f"unix:{path}")
-    assert path.read_text() == "precious"
-
-
-def test_a_taken_port_is_an_error_that_names_it_and_not_an_exit(state):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        bind_error(state, f"127.0.0.1:{other.getsockname()[1]}")
+    run(while_served(create_app(state), "127.0.0.1:0", act, certificates.server))
 
 
 def test_it_leaves_the_processs_signals_alone(state):
@@ -124,7 +91,7 @@ def test_the_port_is_free_again_after_the_stop(run, state):
         assert again.connect_ex((host, int(port))) != 0
 
 
-def test_a_cancelled_server_ends_requests_connections_and_its_socket(run, tmp_path):
+def test_a_cancelled_server_ends_its_requests_and_connections(run, tmp_path):
     path = tmp_path / "admin.sock"
     entered, ended = asyncio.Event(), []
 
@@ -145,7 +112,6 @@ def test_a_cancelled_server_ends_requests_connections_and_its_socket(run, tmp_pa
         assert ended == ["/stuck"]
 
     run(while_served(app, f"unix:{path}", act))
-    assert not path.exists()
 
 
 def test_who_asks_is_not_told_by_a_header(run, state):
