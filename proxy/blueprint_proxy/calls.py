@@ -26,9 +26,10 @@ class Verdict(StrEnum):
 
 
 class Call:
-    """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it. Only the
-    two that count are written while it is under way: `attempts` begun so far, and `sent`, false as long as provably no byte
-    of it has left this host.
+    """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it.
+
+    Only two marks are made on it while it is under way: `attempts` begun so far, and `sent`, false as long as provably no
+    byte of it has left this host.
 
     `target` is the raw path and query for the upstream, beginning with a slash. `headers` are end-to-end fields only.
     `body` is the whole body, or a RequestBody that streams and, within limits, replays. `deadline` is in loop time;

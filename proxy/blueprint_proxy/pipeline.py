@@ -13,6 +13,7 @@ from blueprint_proxy.layers.credentials import InjectCredential
 from blueprint_proxy.layers.deadline import KeepDeadline
 from blueprint_proxy.layers.links import LeadLinksBack
 from blueprint_proxy.layers.recording import RecordCalls
+from blueprint_proxy.layers.relaying import RelayOnce
 from blueprint_proxy.layers.repeats import AnswerRepeats
 from blueprint_proxy.layers.retrying import RetryFailures
 
@@ -41,8 +42,8 @@ def compose(layers: list[Wrap | None], transport: Next) -> Next:
 class Pipelines:
     """The two ways through one upstream's layers: all of them, or, with `mode: off`, those that only relay.
 
-    `resources` are the operations whose replies are documents with links; `repeats_known` says that the kind's SDK names its
-    repeats.
+    `resources` are the operations whose replies are documents with links; `repeats_known` says that the kind's SDK
+    names its repeats.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Pipelines:
         links: Links | None,
         resources: frozenset[str],
         repeats_known: bool,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.random,  # noqa: S311 -- jitter, no secret
     ) -> None:
         now = sweep.now
         attempt = partial(MakeAttempt, kind=kind, now=now)
@@ -66,7 +67,7 @@ class Pipelines:
             # outside the deadline and the retries: an SDK's repeat of what was given up must not be tried again
             partial(AnswerRepeats, telemetry=telemetry, now=now) if repeats_known else None,
             # covers all attempts and every wait between them
-            partial(KeepDeadline, sweep=sweep),
+            partial(KeepDeadline, telemetry=telemetry, sweep=sweep),
             # outside admission and breaker: every attempt asks for leave anew, and a wait holds no place
             partial(RetryFailures, telemetry=telemetry, now=now, chance=chance),
             # outside the breaker: what waits for its turn is not at the upstream yet, and says nothing about it
@@ -81,11 +82,12 @@ class Pipelines:
         ]
         # outermost: sees every call once, whatever happens inside
         self._record = RecordCalls(compose(guarded, transport), telemetry=telemetry, now=now)
-        relaying = compose([lead_back, inject, attempt], transport)
+        relaying = compose([RelayOnce, lead_back, inject, partial(attempt, relaying=True)], transport)
         self._record_relayed = RecordCalls(relaying, telemetry=telemetry, now=now)
         self.guard: Next = self._record
         self.relay: Next = self._record_relayed
 
     @property
     def in_flight(self) -> int:
+        """Calls that have begun and not ended, those with a body on its way included."""
         return self._record.in_flight + self._record_relayed.in_flight

@@ -1,7 +1,7 @@
 """Bodies: where one ends, by length, by chunks, or by the end of the connection.
 
-A reader takes the bytes as they came and gives back the body's own, unchanged and uncopied where it can. `done` says that
-the body has ended; `rest` then holds what came after it.
+A reader takes the bytes as they came and gives back the body's own, unchanged and uncopied where it can. `done` says
+that the body has ended; `rest` then holds what came after it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Field lines: which belong to a connection, which this proxy reads, which pass.
 
-Nearly all lines of a head pass as they are, so they stay what they were: raw lines. Only those that somebody asks for are
-taken apart.
+Nearly all lines of a head pass as they are, so they stay what they were: raw lines. Only those that somebody asks for
+are taken apart.
 """
 
 from __future__ import annotations
@@ -79,6 +79,6 @@ class Fields:
         return Fields(b"".join([line for line, name in _LINES.findall(self.raw) if name.lower() not in names]))
 
     def trailing(self, named: frozenset[bytes]) -> Fields:
-        """Those that may go on as trailers. `named` are the lower-case names that the message's Connection field named."""
+        """Those that may go on as trailers. `named` are the lower-case names that the message's Connection named."""
         kept = self.without(NOT_IN_TRAILERS | named)
         return Fields(b"".join([line for line, name in _LINES.findall(kept.raw) if not name.lower().startswith(OWN)]))

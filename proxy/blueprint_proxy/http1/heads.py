@@ -1,7 +1,7 @@
 """Heads: the request line or status line, and the fields, up to the empty line.
 
-The whole head is checked by possessive patterns (no back-tracking, so a hostile head costs linear time). A second pattern
-finds the few lines that mean something here; all others pass as they came.
+The whole head is checked by possessive patterns (no back-tracking, so a hostile head costs linear time). A second
+pattern finds the few lines that mean something here; all others pass as they came.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class RequestHead:
 
 @dataclass(slots=True)
 class ReplyHead:
-    """A reply's head. `fields` are end-to-end fields, without Content-Length; `named` is as in a request's."""
+    """A reply's head. `fields` are end-to-end fields, with Content-Length where there was one. `named`: see RequestHead."""
 
     status: int
     reason: bytes

@@ -1,7 +1,7 @@
 """Whether the job at the other end of a half-closed connection is still there.
 
-A FIN says only that the job will send no more. On this host the kernel knows the rest: the other end's socket belongs to a
-process, or to nobody any more.
+A FIN says only that the job will send no more. On this host the kernel knows the rest: the other end's socket belongs to
+a process, or to nobody any more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 def is_gone(connection: socket.socket) -> bool:
     """True when it is certain that nobody reads at the other end any more.
 
-    False when somebody does, or when it is not known: the other end is on another host, or this system has no such table.
+    False when somebody does, or when it is not known: the other end is on another host, or this system has no such
+    table.
     """
     if connection.family == socket.AF_UNIX:
         poll = select.poll()
@@ -40,7 +41,7 @@ _Address = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 
 
 def _has_reader(here: _Address, there: _Address) -> bool:
-    """Whether the socket at `there` belongs to a process, or the tables do not say: where our own end is missing too."""
+    """Whether a process has the socket at `there`, or the tables do not say, as where our own end is missing too."""
     own = theirs = False
     for table in _TABLES:
         try:

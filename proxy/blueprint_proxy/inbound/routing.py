@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _Upstream = TypeVar("_Upstream")
 _RUN = re.compile(rb"[A-Za-z0-9._~-]{1,200}")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
-_DOTS = re.compile(rb"(?i:\.|%2e)")
+_DOTS = re.compile(rb"(?i:\.|%2e){2}")
 _SEPARATORS = re.compile(rb"(?i:\\|%2f|%5c)")
 
 
@@ -93,8 +93,8 @@ def _origin_form(target: bytes, own: frozenset[bytes]) -> bytes:
 def _refuse_escape(path: bytes) -> None:
     """Refuses dot segments that lead above the upstream's url; others pass as they are.
 
-    Servers differ in what they take for one: escaped dots and slashes, backslashes, parameters behind a semicolon, empty
-    segments dropped first. A path passes only if it stays below under every one of these readings.
+    Servers differ in what they take for one: escaped dots and slashes, backslashes, parameters behind a semicolon,
+    empty segments dropped first. A path passes only if it stays below under every one of these readings.
     """
     depth = 0
     for segment in path.split(b"/")[1:]:

@@ -1,1 +1,1 @@
-"""The layers of the pipeline: the async code that asks a policy and acts. One concern a file; order is pipeline.py's."""
+"""The layers of the pipeline: the async code that asks a policy and acts, one concern a file."""

@@ -1,12 +1,13 @@
 """Leave to make an attempt: the rate first, then a place among those at the upstream.
 
-A call that waits for a hint, a back-off or the rate holds no place, so that it keeps nobody else out. Nobody waits for an
-upstream whose breaker is open: that refusal is at once.
+A call that waits for a hint, a back-off or the rate holds no place, so that it keeps nobody else out. Nobody waits for
+an upstream whose breaker is open: that refusal is at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -96,18 +97,8 @@ class AdmitAttempts:
             while wait > 0.0:
                 now = self._now()
                 _refuse_while_open(call, now)
-                remaining = left(call.deadline, now)
-                if remaining is not None and wait >= remaining:
-                    raise Refusal(
-                        Reason.RATE_LIMITED,
-                        f"upstream {call.upstream} asked for patience: the next call may go in {wait:.3g} s, "
-                        f"and this one's deadline is in {remaining:.3g} s",
-                        retry_after=wait,
-                        sent=False,
-                    )
-                spread = min(SPREAD, wait) if rate.rate is None else 0.0
-                if remaining is not None:
-                    spread = min(spread, (remaining - wait) / 2)
+                spare = _spare(call, wait, now)
+                spread = min(SPREAD, wait, spare / 2) if rate.rate is None else 0.0
                 await asyncio.sleep(wait + self._chance() * spread)
                 wait = rate.reserve(self._now()) if rate.held_for(self._now()) > 0.0 else 0.0
         except BaseException:
@@ -164,6 +155,22 @@ def _refuse_while_open(call: Call, now: float) -> None:
     breaker = call.policies.breaker
     if breaker.state(now) in _SHUT:
         raise breaker_open(call, breaker.open_left(now) or None)
+
+
+def _spare(call: Call, wait: float, now: float) -> float:
+    """Seconds that a wait leaves of the deadline; Refusal where it leaves none."""
+    remaining = left(call.deadline, now)
+    if remaining is None:
+        return math.inf
+    if wait < remaining:
+        return remaining - wait
+    raise Refusal(
+        Reason.RATE_LIMITED,
+        f"upstream {call.upstream} asked for patience: the next call may go in {wait:.3g} s, "
+        f"and this one's deadline is in {remaining:.3g} s",
+        retry_after=wait,
+        sent=False,
+    )
 
 
 def _leave(concurrency: Concurrency) -> None:

@@ -17,27 +17,32 @@ if TYPE_CHECKING:
     from blueprint_proxy.upstreams.kind import Kind
 
 WHOLE_FAILURE = 256 * 1024
-"""Bytes of a failure's body that are read before deciding on a repeat: error bodies are a few KiB, and hints stand in them."""
+"""Bytes of a failure's body that are read before deciding on a repeat: most are a few KiB, and hints stand in them."""
 
 _TIMEOUTS = {b"grpc-timeout": format_grpc_timeout, b"x-server-timeout": format_server_timeout}
 
 
 class MakeAttempt:
-    """Gives a Reply with its verdict and hint; a failure's body is whole, so that it can be read, and still be the answer."""
+    """Gives a Reply with its verdict and hint; a failure's body is whole, to be read and still be the answer.
 
-    def __init__(self, following: Next, *, kind: Kind, now: Callable[[], float]) -> None:
+    With `relaying` it passes on as it comes.
+    """
+
+    def __init__(self, following: Next, *, kind: Kind, now: Callable[[], float], relaying: bool = False) -> None:
         self._next = following
+        self._relaying = relaying
         self._judge = kind.judge
         self._now = now
 
     async def __call__(self, call: Call) -> Reply:
+        """Send it, with what is left of its deadline in the fields that stated one."""
         if call.states_timeout and call.deadline is not None:
             call = call.with_headers(_with_what_is_left(call.headers, max(call.deadline - self._now(), 0.001)))
         reply = await self._next(call)
         if reply.status < 400:
             return reply
         verdict = reply.verdict = self._judge(call, reply)
-        if verdict is not Verdict.FATAL:
+        if verdict is not Verdict.FATAL and not self._relaying:
             if not isinstance(reply.body, bytes):
                 whole = await reply.body.whole(WHOLE_FAILURE)
                 if whole is not None:
@@ -47,7 +52,7 @@ class MakeAttempt:
 
 
 def hint(reply: Reply) -> float | None:
-    """Seconds of patience that a failure asks for: the longest of its fields and a RetryInfo in its body; None if none."""
+    """Seconds of patience that a failure asks for: the longest of its fields and its body's RetryInfo; None if none."""
     found: list[float | None] = []
     for name, value in reply.headers:
         lower = name.lower()

@@ -34,7 +34,7 @@ _OUTCOMES = {
 class BreakCircuits:
     """Refuses with breaker_open while the breaker is open. A permit is settled however the attempt ends.
 
-    What gets past it is an attempt: it is counted on the call here, and is taken for sent until its failure says otherwise.
+    What gets past it is an attempt: it is counted on the call, and taken for sent until its failure says otherwise.
     """
 
     def __init__(self, following: Next, *, telemetry: Telemetry, now: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""Puts the upstream's credential in the place of the job's own. Innermost but the attempt: nothing outside ever sees it."""
+"""Puts the upstream's credential in the place of the job's own. Innermost but the attempt: nothing outside sees it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class InjectCredential:
         self._credential = credential
 
     def __call__(self, call: Call) -> Awaitable[Reply]:
+        """Pass on a copy of the call with the credential in it."""
         field = self._credential.field()
         if field is None:
             raise Refusal(
                 Reason.FORBIDDEN,
                 f"the credential of upstream {call.upstream} ({self._credential.id}) is missing: looked in "
-                f"{self._credential.places}; nothing was sent",
+                f"{self._credential.places}",
                 sent=False,
             )
         return self._next(call.with_headers(call.headers.plus(field)))

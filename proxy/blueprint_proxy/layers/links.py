@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.errors import UpstreamBroke
+from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.upstreams.links import LINKED_FIELDS
 
@@ -22,13 +23,14 @@ AT_ONCE = 256 * 1024
 
 _ACCEPT_ENCODING = frozenset({b"accept-encoding"})
 _CONTENT_LENGTH = frozenset({b"content-length"})
+_HAS_LINK = re.compile(rb"(?im:^(?:" + b"|".join(sorted(LINKED_FIELDS)) + rb"):)")
 
 
 class LeadLinksBack:
     """Rewrites linked fields of every reply, and the JSON of the operations named in `resources`.
 
-    A resource's reply is read whole before it counts as a success, so a metadata reply that is cut short is a failed attempt,
-    not a broken answer.
+    A resource's reply is read whole before it counts as a success, so a metadata reply that is cut short is a failed
+    attempt, not a broken answer.
     """
 
     def __init__(self, following: Next, *, links: Links, resources: frozenset[str]) -> None:
@@ -37,6 +39,7 @@ class LeadLinksBack:
         self._resources = resources
 
     def __call__(self, call: Call) -> Awaitable[Reply]:
+        """Pass on everything but resources as it comes."""
         return self._resource(call) if call.operation in self._resources else self._fields(call)
 
     async def _fields(self, call: Call) -> Reply:
@@ -53,7 +56,14 @@ class LeadLinksBack:
             return reply
         document = reply.body if isinstance(reply.body, bytes) else await reply.body.whole(LARGEST)
         if document is None:
-            raise UpstreamBroke(f"a metadata reply of more than {LARGEST} bytes", sent=True)
+            if not isinstance(reply.body, bytes):
+                reply.body.abandon()
+            raise Refusal(
+                Reason.TOO_LARGE,
+                f"upstream {call.upstream}, {call.operation}: a metadata reply of more than {LARGEST} bytes",
+                status=502,
+                sent=None if call.repeatable else True,
+            )
         if len(document) > AT_ONCE:
             reply.body = await asyncio.to_thread(self._links.rewrite, document, call.public_url)
         else:
@@ -63,6 +73,8 @@ class LeadLinksBack:
         return reply
 
     def _led(self, headers: Fields, public_url: bytes) -> Fields:
+        if _HAS_LINK.search(headers.raw) is None:
+            return headers
         return Fields.of(
             (name, self._links.through(value, public_url)) if name.lower() in LINKED_FIELDS else (name, value)
             for name, value in headers

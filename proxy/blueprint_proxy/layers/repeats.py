@@ -51,24 +51,26 @@ class AnswerRepeats:
             if known is not None:
                 if not call.policies.observing:
                     self._emit(RepeatRecognised(call.upstream, call.operation, call.request_id))
-                    return _again(known)
+                    return _again(*known)
                 self._emit(WouldHave(call.upstream, call.operation, call.request_id, "repeat"))
         try:
             reply = await self._next(call)
         except Refusal as refusal:
-            self._remember(_key(call, invocation), refusal, refusal.retry_after)
+            self._remember(_key(call, invocation), _copy(refusal, refusal.retry_after), refusal.retry_after)
             raise
         if reply.error is not None and isinstance(reply.body, bytes):
             self._remember(_key(call, invocation), reply, reply.retry_after)
         return reply
 
-    def _known(self, key: _Key) -> Reply | Refusal | None:
+    def _known(self, key: _Key) -> tuple[Reply | Refusal, float] | None:
+        """The outcome that stands, and for how many seconds more."""
         found = self._outcomes.get(key)
         if found is None:
             return None
         until, outcome, _ = found
-        if self._now() < until:
-            return outcome
+        left = until - self._now()
+        if left > 0.0:
+            return outcome, left
         self._forget(key)
         return None
 
@@ -96,19 +98,18 @@ def _size(outcome: Reply | Refusal) -> int:
     return len(outcome.headers.raw) + (len(outcome.body) if isinstance(outcome.body, bytes) else 0)
 
 
-def _again(outcome: Reply | Refusal) -> Reply:
-    """The same outcome once more, with no attempt behind it."""
+def _copy(refusal: Refusal, retry_after: float | None) -> Refusal:
+    """The same word without attempts, and without the traceback, which would keep the call and its body in memory."""
+    return Refusal(refusal.reason, refusal.message, status=refusal.status, retry_after=retry_after, sent=refusal.sent)
+
+
+def _again(outcome: Reply | Refusal, left: float) -> Reply:
+    """The same outcome once more, with no attempt behind it; a time to come back is what is `left` of it."""
+    retry_after = None if outcome.retry_after is None else left
     if isinstance(outcome, Refusal):
-        raise Refusal(
-            outcome.reason,
-            outcome.message,
-            status=outcome.status,
-            retry_after=outcome.retry_after,
-            sent=outcome.sent,
-        )
+        raise _copy(outcome, retry_after)
     reply = Reply(
         outcome.status, outcome.headers, outcome.body, reason=outcome.reason, source="proxy", framed=outcome.framed
     )
-    reply.verdict, reply.error, reply.retry_after = outcome.verdict, outcome.error, outcome.retry_after
-    reply.attempts = 0
+    reply.verdict, reply.error, reply.retry_after, reply.attempts = outcome.verdict, outcome.error, retry_after, 0
     return reply

@@ -1,4 +1,4 @@
-"""Repeats attempts that failed, where all three say yes: the operation, the body, and what is left of time and retries."""
+"""Repeats failed attempts, where all three say yes: the operation, the body, and what is left of time and retries."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _OUT_OF_TURN = frozenset({Reason.BREAKER_OPEN, Reason.OVERLOADED, Reason.RATE_LI
 
 
 class RetryFailures:
-    """Asks for admission anew for every attempt; gives the first good reply, or the last real answer and what was decided.
+    """Asks for admission anew for every attempt; gives the first good reply, or the last real answer.
 
-    A reply of an attempt that failed is whole by then (layers/attempt.py reads it), so that it can still be the answer. One
-    that was too large for that is let go before a repeat: it would hold its place and its connection through the wait.
+    A reply of an attempt that failed is whole by then (layers/attempt.py reads it), so that it can still be the answer.
+    One that was too large for that is let go before a repeat: it would hold its place and its connection through the
+    wait.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class RetryFailures:
 
 
 def unreachable(call: Call, error: UpstreamError, *, sent: bool) -> Refusal:
-    """The refusal of a call that no attempt brought an answer for. `sent`: whether any of them may have been executed."""
+    """The refusal of a call that no attempt brought an answer for. `sent`: whether any of them may have reached it."""
     tries = f" after {call.attempts} attempts" if call.attempts > 1 else ""
     return Refusal(
         Reason.UPSTREAM_UNREACHABLE,

@@ -17,8 +17,9 @@ LOOK_AGAIN = 1.0
 class Credential:
     """The field that carries a credential: read once, and looked for again while it is missing.
 
-    `header` is a lower-case name and a template with `{}`. `read` gives the value, or None; what it raises (an unreadable
-    file, a value that no field can carry) goes to `on_problem` as text without the value, and counts as missing.
+    `header` is a lower-case name and a template with `{}`. `read` gives the value, or None; what it raises (an
+    unreadable file, a value that no field can carry) goes to `on_problem` as text without the value, and counts as
+    missing.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Credential:
 
     @property
     def places(self) -> str:
+        """Where it is looked for, in order."""
         return str(self._source)
 
     def field(self) -> tuple[bytes, bytes] | None:

@@ -78,7 +78,7 @@ def build(settings: UpstreamSettings, around: Surroundings, earlier: Upstream | 
         telemetry=around.telemetry,
         now=around.sweep.now,
         spool=around.spool,
-        drops_credentials=settings.credential is not None,
+        drops_credentials=_dropped(settings, kind),
         earlier=earlier,
     )
 
@@ -105,6 +105,15 @@ def _credential(settings: UpstreamSettings, kind: Kind, around: Surroundings) ->
         on_found=around.on_secret,
         on_problem=partial(_missing, settings.name, source.secret or str(source), emit),
     )
+
+
+def _dropped(settings: UpstreamSettings, kind: Kind) -> frozenset[bytes] | None:
+    """The fields in which a job could bring a credential of its own: the kind's, and the one that ours goes up in."""
+    source = settings.credential
+    if source is None:
+        return None
+    name, _ = source.header or kind.credential_header
+    return kind.credential_fields | {name.encode("ascii")}
 
 
 def _missing(upstream: str, secret: str, emit: Callable[[CredentialMissing], None], _problem: str) -> None:

@@ -1,7 +1,7 @@
 """Kind gemini: the Gemini API, v1 and v1beta.
 
-First version: names, what may be repeated, whose fault a failure is, the key. Completeness, quotas per model and the journal
-are a later issue's.
+First version: names, what may be repeated, whose fault a failure is, the key. Completeness, quotas per model and the
+journal are a later issue's.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.calls import Verdict
-from blueprint_proxy.upstreams.kind import Operation, judge_status
+from blueprint_proxy.upstreams.kind import READS, Operation, bounded, judge_status
 
 if TYPE_CHECKING:
-    from blueprint_proxy.calls import Call, Reply
+    from blueprint_proxy.calls import Call, Reply, Verdict
     from blueprint_proxy.http1.heads import RequestHead
 
 _METHOD = re.compile(rb"/(?:v1|v1beta|v1alpha)/[^?]*?/[^/?:]+:([A-Za-z]+)(?:\?|$)")
@@ -26,28 +25,35 @@ _COLLECTIONS = frozenset({b"models", b"files", b"cachedContents", b"tunedModels"
 
 _KNOWN = {name: Operation(name, repeatable=True) for name in _ANSWERS}
 _OTHER_METHOD = Operation("other", repeatable=False)
+_OTHER_READ = Operation("other.GET", repeatable=True)
 
 
 class GeminiKind:
-    """A POST is repeatable where it only answers. Of an upload, starting a session and asking for its state may be
-    repeated; a chunk may not, because a lost reply leaves open how much of it was stored.
+    """A POST is repeatable where it only answers.
+
+    Of an upload, starting a session and asking for its state may be repeated; a chunk may not, because a lost reply
+    leaves open how much of it was stored.
     """
 
     credential_header = ("x-goog-api-key", "{}")
     credential_fields = frozenset({b"x-goog-api-key", b"authorization"})
-    credential_parameters = frozenset({b"key"})
+    credential_parameters = frozenset({b"key", b"access_token", b"oauth_token"})
 
-    def operation(self, head: RequestHead, target: bytes) -> Operation:  # noqa: PLR6301 -- a Kind's shape
+    def operation(self, head: RequestHead, target: bytes) -> Operation:
+        """Name the API's method, or its collection and the HTTP method."""
         called = _METHOD.match(target)
         if called is not None:
+            if head.method in READS:
+                return _OTHER_READ
             return _KNOWN.get(called[1].decode("ascii"), _OTHER_METHOD)
         if _UPLOAD.match(target):
             return _upload(head)
         collection = _COLLECTION.match(target)
         name = collection[1] if collection is not None and collection[1] in _COLLECTIONS else b"other"
-        return Operation(f"{name.decode('ascii')}.{head.method}", repeatable=head.method in {"GET", "HEAD", "DELETE"})
+        repeatable = head.method in READS or head.method == "DELETE"
+        return Operation(f"{name.decode('ascii')}.{bounded(head.method)}", repeatable)
 
-    def judge(self, call: Call, reply: Reply) -> Verdict:  # noqa: PLR6301 -- a Kind's shape
+    def judge(self, call: Call, reply: Reply) -> Verdict:
         """A bad key is a 400 or 403 here, never a 401: no failure of the service (facts/dependencies.md §5)."""
         return judge_status(call, reply)
 

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from blueprint_proxy.http1.heads import RequestHead
 
 
+READS = frozenset({"GET", "HEAD"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def bounded(method: str) -> str:
+    """The method as a part of an operation's name: jobs may make methods up, and names have a bound."""
+    return method if method in _METHODS else "other"
+
+
 class Operation(NamedTuple):
     """What a request is: a bounded `name`, and whether it may be sent twice.
 
@@ -47,8 +56,8 @@ class Kind(Protocol):
 def judge_status(call: Call, reply: Reply) -> Verdict:
     """The judgement that HTTP's own meanings give: what every kind starts from.
 
-    501 and 505 are answers about the request and not about the upstream's health (RFC 9110 §15.6); a 4xx is the caller's
-    fault unless the configuration lists it among what may be repeated.
+    501 and 505 are answers about the request and not about the upstream's health (RFC 9110 §15.6); a 4xx is the
+    caller's fault unless the configuration lists it among what may be repeated.
     """
     status = reply.status
     if status == 429:

@@ -1,6 +1,7 @@
 """Links by which a reply would lead the job around the proxy: made to lead back to it.
 
-Only at resource level: what users store themselves (an object's custom metadata, its media) is theirs, whatever it looks like.
+Only at resource level: what users store themselves (an object's custom metadata, its media) is theirs, whatever it
+looks like.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 LINK_KEYS = frozenset({b'"mediaLink"', b'"selfLink"'})
 LINKED_FIELDS = frozenset({b"location", b"x-goog-upload-url", b"x-goog-upload-control-url"})
 
-_TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*+")(\s*+:)?|[{}\[\]]')
+_TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[{}\[\]]', re.DOTALL)
 
 
 class Links:
@@ -25,7 +26,7 @@ class Links:
         return link if own is None else public_url + link[own.end() :]
 
     def rewrite(self, document: bytes, public_url: bytes) -> bytes:
-        """A JSON resource, list of resources or rewrite response with its own links led through; all other bytes kept."""
+        """A JSON resource, list of them or rewrite response with its own links led through; all other bytes kept."""
         if b'Link"' not in document:
             return document
         pieces: list[bytes] = []
@@ -58,6 +59,6 @@ class Links:
 
 
 def _holds_resource(levels: list[tuple[bool, bool]], keys: list[bytes]) -> bool:
-    """Whether an object that begins here is a resource: the document itself, one of its items, or what a rewrite made."""
+    """Whether an object that begins here is a resource: the document, one of its items, or what a rewrite made."""
     path = keys[: len(levels)]
     return path in ([], [b'"items"', b""], [b'"resource"'])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
 from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.calls import Call
+from blueprint_proxy.config import Timeouts
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.policies.breaker import Breaker
 from blueprint_proxy.policies.budget import RetryBudget
@@ -14,7 +17,7 @@ from blueprint_proxy.policies.deadline import earliest, grpc_timeout, server_tim
 from blueprint_proxy.policies.policy_set import PolicySet
 from blueprint_proxy.policies.rate import TokenBucket
 from blueprint_proxy.policies.retry import RetryPolicy
-from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged
+from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged, CallRefused, WouldHave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,6 +39,10 @@ _Policy = TypeVar("_Policy", Breaker, RetryBudget, Concurrency, TokenBucket)
 REMEMBERED = 1024
 """Operation names looked up once: jobs may make them up, so their number has a bound."""
 
+UNHURRIED = Timeouts(connect=127.0, first_byte=None, idle=None, attempt=None)
+"""Where the mode is not to enforce, nothing is cut that the upstream would have answered. Linux gives up on a connection
+after 127 s by itself."""
+
 _PARSERS: tuple[tuple[bytes, Callable[[bytes], float]], ...] = (
     (b"x-server-timeout", server_timeout),
     (b"grpc-timeout", grpc_timeout),
@@ -45,8 +52,9 @@ _PARSERS: tuple[tuple[bytes, Callable[[bytes], float]], ...] = (
 class Upstream:
     """What serves the calls to one configured upstream.
 
-    Policies live as long as the upstream's settings for them: `earlier` is the upstream of this name from before a reload,
-    whose policies are taken over where nothing about them has changed.
+    Policies live as long as the upstream's settings for them: `earlier` is the upstream of this name from before a
+    reload, whose policies are taken over where nothing about them has changed. `drops_credentials` holds the lower-case
+    names of the fields by which a job would bring its own credential; None where the job's own is the one that is used.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Upstream:
         telemetry: Telemetry,
         now: Callable[[], float],
         spool: Path,
-        drops_credentials: bool,
+        drops_credentials: frozenset[bytes] | None,
         earlier: Upstream | None = None,
     ) -> None:
         self.name = settings.name
@@ -72,9 +80,12 @@ class Upstream:
         self._spool = spool
         self._drops_credentials = drops_credentials
         self._by_operation: dict[str, tuple[OperationSettings, PolicySet]] = {}
-        self._by_settings: dict[int, tuple[OperationSettings, PolicySet]] = {}
+        self._by_settings: dict[int, tuple[OperationSettings, OperationSettings, PolicySet]] = {}
         self.stateful: dict[tuple[str, str], tuple[object, Breaker | RetryBudget | Concurrency | TokenBucket]] = {}
-        self._earlier = earlier.stateful if earlier is not None else {}
+        # What no call has asked for since the last reload is still there for the one that will.
+        self.inherited: dict[tuple[str, str], tuple[object, Breaker | RetryBudget | Concurrency | TokenBucket]] = {}
+        if earlier is not None:
+            self.inherited = {**earlier.inherited, **earlier.stateful}
         self._look_up("", "", b"/")  # so that the upstream's own policies are there before the first call
 
     def send(self, call: Call) -> Awaitable[Reply]:
@@ -93,10 +104,27 @@ class Upstream:
         public_url: bytes,
         interim: Callable[[int, Fields], None] | None,
     ) -> Call:
-        """The Call that `head` asks for at `target`; Refusal for a bad timeout field or a body over the limit.
+        """The Call that `head` asks for at `target`; Refusal for a bad field of ours or a body over the limit.
 
         `whole` is the body if all of it came with the head (b"" where there is none), None if it is still to come.
         """
+        try:
+            return self._call(head, target, whole, flow, request_id, run, public_url, interim)
+        except Refusal as refusal:
+            self._emit(CallRefused(self.name, "", request_id, refusal.reason.value, refusal.retry_after))
+            raise
+
+    def _call(
+        self,
+        head: RequestHead,
+        target: bytes,
+        whole: bytes | None,
+        flow: Flow,
+        request_id: str,
+        run: str | None,
+        public_url: bytes,
+        interim: Callable[[int, Fields], None] | None,
+    ) -> Call:
         now = self._now()
         operation = self.kind.operation(head, target)
         known = self._by_operation.get(operation.name)
@@ -107,14 +135,15 @@ class Upstream:
         if settings.operation_class is not None:
             repeatable = settings.operation_class != "unsafe"
         headers = head.fields
-        if self._drops_credentials:
-            headers = headers.without(self.kind.credential_fields)
+        if self._drops_credentials is not None:
+            headers = headers.without(self._drops_credentials)
             target = _without_parameters(target, self.kind.credential_parameters)
-        deadline = settings.deadline if settings.mode == "enforce" else None
+        enforcing = settings.mode == "enforce"
+        deadline = None if settings.mode == "off" else settings.deadline
         stated = False
-        if head.own or head.noted:
-            asked, stated = _stated_timeout(head)
-            deadline = earliest(deadline, asked if settings.mode != "off" else None)
+        if (head.own or head.noted) and settings.mode != "off":
+            asked, stated = self._stated_timeout(head, operation.name, request_id, enforcing=enforcing)
+            deadline = earliest(deadline, asked)
         call = Call(
             upstream=self.name,
             operation=operation.name,
@@ -131,16 +160,18 @@ class Upstream:
             run=run,
             public_url=public_url,
             invocation=operation.invocation,
-            states_timeout=stated,
+            states_timeout=stated and enforcing,
             interim=interim,
         )
         limit = settings.body.limit
-        if limit is not None and head.length is not None and head.length > limit:
-            raise Refusal(
-                Reason.TOO_LARGE,
-                f"a request body of {head.length} bytes; upstream {self.name} takes {limit}",
-                sent=False,
-            )
+        if limit is not None and head.length is not None and head.length > limit and settings.mode != "off":
+            if enforcing:
+                raise Refusal(
+                    Reason.TOO_LARGE,
+                    f"a request body of {head.length} bytes; upstream {self.name} takes {limit}",
+                    sent=False,
+                )
+            self._emit(WouldHave(self.name, operation.name, request_id, Reason.TOO_LARGE.value))
         call.body = whole if whole is not None else self._streamed(call, head, flow)
         return call
 
@@ -156,11 +187,13 @@ class Upstream:
 
     @property
     def queued(self) -> int:
+        """Calls that wait for a place."""
         return sum(policy.queued for _, policy in self.stateful.values() if isinstance(policy, Concurrency))
 
     def _streamed(self, call: Call, head: RequestHead, flow: Flow) -> RequestBody:
         body = call.settings.body
-        keeps = call.settings.mode == "enforce" and call.settings.retry.attempts > 1 and call.repeatable
+        enforcing = call.settings.mode == "enforce"
+        keeps = enforcing and call.settings.retry.attempts > 1 and call.repeatable
 
         def lost(why: str, received: int) -> None:
             self._emit(BodyNotReplayable(call.upstream, call.operation, call.request_id, why, received))
@@ -173,8 +206,19 @@ class Upstream:
             directory=self._spool,
             on_lost=lost,
             expects_continue=head.expect_continue,
-            limit=body.limit,
+            limit=body.limit if enforcing else None,
         )
+
+    def _stated_timeout(
+        self, head: RequestHead, operation: str, request_id: str, *, enforcing: bool
+    ) -> tuple[float | None, bool]:
+        try:
+            return _stated_timeout(head)
+        except ValueError as problem:
+            if enforcing:
+                raise Refusal(Reason.BAD_REQUEST, str(problem), sent=False) from problem
+            self._emit(WouldHave(self.name, operation, request_id, Reason.BAD_REQUEST.value))
+            return None, False
 
     def _look_up(self, operation: str, method: str, target: bytes) -> tuple[OperationSettings, PolicySet]:
         """Settings and policies; remembered by the operation's name, unless paths have a say too."""
@@ -183,10 +227,12 @@ class Upstream:
         settings = self.settings.for_operation(operation, method, path)
         found = self._by_settings.get(id(settings))
         if found is None or found[0] is not settings:
-            found = self._by_settings[id(settings)] = (settings, self._policies(settings))
+            in_force = settings if settings.mode == "enforce" else replace(settings, timeouts=UNHURRIED)
+            found = self._by_settings[id(settings)] = (settings, in_force, self._policies(settings))
+        known = found[1:]
         if not paths and len(self._by_operation) < REMEMBERED:
-            self._by_operation[operation] = found
-        return found
+            self._by_operation[operation] = known
+        return known
 
     def _policies(self, settings: OperationSettings) -> PolicySet:
         retry, budget, breaker, rate, concurrency = (
@@ -207,7 +253,7 @@ class Upstream:
     def _shared(self, name: str, owners: Mapping[str, str], settings: object, make: Callable[[], _Policy]) -> _Policy:
         """The policy of this owner: today's, or the one from before a reload if it was configured the same."""
         key = (name, owners[name])
-        for held in (self.stateful, self._earlier):
+        for held in (self.stateful, self.inherited):
             known = held.get(key)
             if known is not None and known[0] == settings:
                 self.stateful[key] = known
@@ -243,30 +289,30 @@ class Upstream:
 
 
 def _stated_timeout(head: RequestHead) -> tuple[float | None, bool]:
-    """The smallest timeout that the job's fields state, in seconds, and whether one of them goes up rewritten."""
+    """The smallest timeout that the job's fields state, in seconds, and whether one of them goes up rewritten.
+
+    ValueError for one that cannot be read.
+    """
     asked: float | None = None
     rewritten = False
-    try:
-        own = head.own.get(b"x-blueprint-timeout-ms")
-        if own is not None:
-            asked = timeout_ms(own)
-        for name, parse in _PARSERS:
-            value = head.noted.get(name)
-            if value is not None:
-                asked = earliest(asked, parse(value))
-                rewritten = True
-    except ValueError as problem:
-        raise Refusal(Reason.BAD_REQUEST, str(problem), sent=False) from problem
+    own = head.own.get(b"x-blueprint-timeout-ms")
+    if own is not None:
+        asked = timeout_ms(own)
+    for name, parse in _PARSERS:
+        value = head.noted.get(name)
+        if value is not None:
+            asked = earliest(asked, parse(value))
+            rewritten = True
     return asked, rewritten
 
 
 def _without_parameters(target: bytes, names: frozenset[bytes]) -> bytes:
-    """The target without the query parameters of these names; untouched where there are none."""
+    """The target without the query parameters of these names, escaped or not; untouched where there are none."""
     path, mark, query = target.partition(b"?")
     if not mark or not names:
         return target
     pairs = query.split(b"&")
-    kept = [pair for pair in pairs if pair.partition(b"=")[0] not in names]
+    kept = [pair for pair in pairs if unquote_to_bytes(pair.partition(b"=")[0]) not in names]
     if len(kept) == len(pairs):
         return target
     return path + b"?" + b"&".join(kept) if kept else path

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import pickle
 import traceback
 
@@ -12,8 +11,6 @@ from blueprint_proxy.config import (
     Secret,
     SecretPlace,
     SecretSource,
-    explain,
-    exports,
     read_secret,
 )
 
@@ -96,27 +93,6 @@ def test_a_file_longer_than_any_secret_is_refused(tmp_path):
     (tmp_path / "key").write_text("x" * 70_000)
     with pytest.raises(ValueError, match="64 KiB"):
         read_secret(file_source(tmp_path / "key"), {})
-
-
-def test_nothing_that_a_configuration_shows_holds_a_secret(configure, tmp_path):
-    (tmp_path / "token").write_text(VALUE)
-    config = configure(
-        f"jobs: {{token: {{file: {tmp_path}/token}}}}\n"
-        "upstreams: {other: {url: 'http://other', credential: {env: OTHER_KEY, header: 'x-key: {}'}}}",
-        OTHER_KEY=VALUE,
-        GEMINI_API_KEY=VALUE,
-        BLUEPRINT_PROXY_ADMIN_TOKEN=VALUE,
-    )
-    shown = [
-        repr(config),
-        str(config),
-        json.dumps(config.redacted()),
-        *(explain(config, name) for name in config.upstreams),
-        *exports(config, "run-1"),
-    ]
-    assert not any(VALUE in text for text in shown)
-    assert config.jobs.token is not None
-    assert read_secret(config.jobs.token, {}) == Secret(VALUE)
 
 
 @pytest.mark.parametrize(

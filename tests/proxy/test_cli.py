@@ -1,0 +1,194 @@
+"""The commands as a shell sees them, short of serving, which is in end_to_end/test_process.py."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+from types import SimpleNamespace
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from blueprint_proxy import __version__, cli
+
+ADDRESSES = "listen: {http: '127.0.0.1:18900', admin: '127.0.0.1:18901'}\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_this_shell(monkeypatch):
+    for name in list(monkeypatch_environment()):
+        monkeypatch.delenv(name, raising=False)
+
+
+def monkeypatch_environment():
+    import os
+
+    return [
+        name
+        for name in os.environ
+        if name.startswith(("BLUEPRINT", "GEMINI", "GOOGLE", "STORAGE", "GENIESIM", "PARTICULATE"))
+    ]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def written(text):
+        path = tmp_path / "proxy.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return written
+
+
+def run(*words):
+    return CliRunner().invoke(cli.cli, words, prog_name="blueprint-proxy")
+
+
+def test_the_version_is_printed():
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"{__version__}\n")
+
+
+def test_help_names_every_command_of_the_contract():
+    done = run("--help")
+    assert done.exit_code == 0
+    for command in ("serve", "validate", "explain", "env", "status", "runs", "journal", "logs", "what-if", "demo"):
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("words", [["no-such-command"], ["serve", "--no-such-option"], ["explain"], []])
+def test_bad_usage_is_exit_code_2_and_goes_to_stderr(words):
+    done = run(*words)
+    assert done.exit_code == 2
+    assert "Usage: blueprint-proxy" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["runs"], ["runs", "list", "--all"], ["journal", "show", "x"], ["logs"], ["what-if"]]
+)
+def test_a_command_that_is_not_built_fails_and_says_so(words):
+    done = run(*words)
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"{words[0]}: not built yet\n")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["validate"], ["explain", "gcs"], ["env"], ["status"]])
+def test_a_bad_configuration_is_exit_code_2_with_every_problem_and_its_line(file, command):
+    path = file("listn: {}\ndrain:\n  grace: soon\n")
+    done = run(*command, "--config", path)
+    assert (done.exit_code, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert first == f"{path}:1: listn: unknown key; the nearest known one is listen"
+    assert second.startswith(f"{path}:3: drain.grace: must be a duration")
+
+
+def test_validate_says_that_all_is_well(file):
+    path = file(ADDRESSES)
+    done = run("validate", "--config", path)
+    assert (done.exit_code, done.stdout) == (0, f"{path}: ok, 4 upstreams\n")
+    assert run("validate").stdout == "built-in configuration: ok, 4 upstreams\n"
+
+
+def test_the_file_may_be_named_by_the_environment(file, monkeypatch):
+    path = file(ADDRESSES)
+    monkeypatch.setenv("BLUEPRINT_PROXY_CONFIG", path)
+    assert run("validate").stdout.startswith(f"{path}: ok")
+
+
+def test_validate_prints_a_json_schema():
+    done = run("validate", "--schema")
+    assert done.exit_code == 0
+    schema = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({"drain": {"grace": "5s"}}, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_explain_prints_an_upstreams_policies(file):
+    done = run("explain", "gcs", "--config", file("upstreams: {gcs: {deadline: 90s}}"))
+    assert done.exit_code == 0
+    assert "deadline" in done.stdout
+    assert "90s" in done.stdout
+
+
+def test_explain_of_a_call_names_its_operation():
+    done = run("explain", "gcs", "get", "/storage/v1/b/x/o/y?alt=media")
+    assert done.stdout.splitlines()[0].endswith(" GET /storage/v1/b/x/o/y?alt=media")
+    assert done.stdout.splitlines()[0] != "gcs (kind gcs): GET /storage/v1/b/x/o/y?alt=media"
+
+
+def test_explain_of_an_upstream_that_is_not_served_needs_no_operation():
+    assert run("explain", "geniesim", "POST", "/x").exit_code == 0
+
+
+def test_explain_takes_a_path_that_is_no_utf8():
+    assert run("explain", "gcs", "GET", "/\udcff").exit_code in {0, 1}  # printing it is the terminal's business
+
+
+def test_explain_of_an_unknown_upstream_names_the_known_ones():
+    done = run("explain", "nobody")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "no upstream 'nobody'; there are: gcs, gemini, geniesim, particulate\n"
+
+
+def test_env_prints_lines_for_a_shell(file):
+    done = run("env", "--config", file(ADDRESSES), "--run", "scene~job")
+    assert done.exit_code == 0
+    words = [shlex.split(line) for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert all(word[0] == "export" for word in words)
+    assert ["export", "GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:18900/@scene~job/gemini"] in words
+
+
+def test_env_refuses_a_run_that_cannot_stand_in_a_path():
+    done = run("env", "--run", "a/b")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "a run's name" in done.stderr
+
+
+def test_status_is_a_table_of_upstreams(monkeypatch):
+    shown = {
+        "name": "gcs",
+        "mode": "enforce",
+        "breakers": [{"state": "open"}, {"state": "closed"}, {"state": "closed"}],
+        "in_flight": 3,
+        "queued": 2,
+        "connections": {"idle": 5},
+        "url": "https://storage.googleapis.com",
+    }
+    asking = importlib.import_module("blueprint_proxy.admin.asking")
+    monkeypatch.setattr(asking, "ask", lambda _config, path: [shown] if path == "/v1/upstreams" else None)
+    done = run("status")
+    assert done.exit_code == 0
+    head, row = done.stdout.splitlines()
+    assert head.split() == ["upstream", "mode", "breaker", "in", "flight", "queued", "idle", "url"]
+    assert row.split() == ["gcs", "enforce", "closed,", "open", "3", "2", "5", "https://storage.googleapis.com"]
+
+
+def test_status_without_a_proxy_fails_in_one_line(file):
+    done = run("status", "--config", file("listen: {admin: '127.0.0.1:9'}"))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("no proxy answers at 127.0.0.1:9: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_demos_result_is_the_exit_code(monkeypatch):
+    demo = importlib.import_module("blueprint_proxy.demo")
+    monkeypatch.setattr(demo, "run", lambda *, keep: 7 if keep else 3)
+    assert (run("demo").exit_code, run("demo", "--keep").exit_code) == (3, 7)
+
+
+def test_the_demo_without_its_extra_says_what_to_install(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name}", name="google.genai")
+
+    monkeypatch.setattr(cli, "importlib", SimpleNamespace(import_module=missing))
+    done = run("demo")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "the demo needs google.genai: pip install 'blueprint-proxy[demo]'\n"
+
+
+def test_a_failure_that_is_no_system_error_is_not_swallowed():
+    group = ExceptionGroup("both", [OSError("a"), ZeroDivisionError()])
+    with pytest.raises(ExceptionGroup):
+        cli._os_errors(group)
+    assert [str(error) for error in cli._os_errors(ExceptionGroup("one", [OSError("a")]))] == ["a"]
