@@ -91,8 +91,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload_now)
-        library_lines = StandardLogging(self._logs)
-        logging.getLogger().addHandler(library_lines)
+        logging.getLogger().addHandler(StandardLogging(self._logs))  # for good: the last words are redacted too
         listen = self._config.listen
         try:
             with (
@@ -104,7 +103,6 @@ class App:
             for upstream in self._upstreams.values():
                 upstream.pool.close()
             self._logs.flush()
-            logging.getLogger().removeHandler(library_lines)
 
     def stop(self) -> None:
         """Ends as SIGTERM does: the first time when the calls in flight are through, the second time at once."""

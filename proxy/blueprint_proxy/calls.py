@@ -28,16 +28,17 @@ class Verdict(StrEnum):
 class Call:
     """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it.
 
-    Only two marks are made on it while it is under way: `attempts` begun so far, and `sent`, false as long as provably no
-    byte of it has left this host.
+    Only two marks are made on it while it is under way: `attempts` begun so far, and `sent`, false as long as
+    provably no byte of it has left this host.
 
     `target` is the raw path and query for the upstream, beginning with a slash. `headers` are end-to-end fields only.
     `body` is the whole body, or a RequestBody that streams and, within limits, replays. `deadline` is in loop time;
     None means that nobody set one. `operation` is the kind's bounded name for metrics and policies; `settings` and
-    `policies` are what is in force for it. `repeatable` says whether the operation may be sent twice. `public_url` is the
-    address by which the job reached this upstream (scheme, authority and prefix, no trailing slash), for kinds that rewrite
-    links. `invocation` is the same for every repeat that an SDK makes of one call by itself, where the SDK says so.
-    `states_timeout` says that its fields carry a timeout, which goes up rewritten to what is left. `interim` hands a 1xx head on to the job.
+    `policies` are what is in force for it. `repeatable` says whether the operation may be sent twice. `public_url` is
+    the address by which the job reached this upstream (scheme, authority and prefix, no trailing slash), for kinds
+    that rewrite links. `invocation` is the same for every repeat that an SDK makes of one call by itself, where the
+    SDK says so. `states_timeout` says that its fields carry a timeout, which goes up rewritten to what is left.
+    `interim` hands a 1xx head on to the job.
     """
 
     __slots__ = (
@@ -98,8 +99,9 @@ class Call:
 class Reply:
     """An answer: from the upstream, or one this proxy kept.
 
-    `body` is whole when it is bytes; a BodyStream is still coming. `framed` says that `headers` hold a Content-Length that is
-    right for it. `error` is the contract's reason where this proxy gave up on a call whose last real answer this is.
+    `body` is whole when it is bytes; a BodyStream is still coming. `framed` says that `headers` hold a Content-Length
+    that is right for it. `error` is the contract's reason where this proxy gave up on a call whose last real answer
+    this is.
     """
 
     __slots__ = (

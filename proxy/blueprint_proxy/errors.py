@@ -1,8 +1,8 @@
 """What can go wrong with a call, as a small tree.
 
 A `Refusal` is this proxy's own word to the job: it has a reason and a status from the contract's table below, and
-inbound/answers.py is the one place that turns it into an answer. An `UpstreamError` is what an attempt met; only these are ever considered for a
-retry, and the retry layer turns the last one into a Refusal.
+inbound/answers.py is the one place that turns it into an answer. An `UpstreamError` is what an attempt met; only
+these are ever considered for a retry, and the retry layer turns the last one into a Refusal.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class ProxyError(Exception):
 class Refusal(ProxyError):
     """The proxy answers in the upstream's place.
 
-    `status` is the HTTP status that the job sees: the reason's own, unless the contract names another one (405, 414, 421,
-    431).
-    `retry_after` is in seconds. `sent`: False = nothing left this host, True = the upstream may have acted, None = not known
-    or not applicable. `attempts` counts the tries made before giving up.
+    `status` is the HTTP status that the job sees: the reason's own, unless the contract names another one (405, 414,
+    421, 431).
+    `retry_after` is in seconds. `sent`: False = nothing left this host, True = the upstream may have acted, None =
+    not known or not applicable. `attempts` counts the tries made before giving up.
     """
 
     def __init__(

@@ -12,24 +12,19 @@ import pytest
 from typer.testing import CliRunner
 
 from blueprint_proxy import __version__, cli
+from blueprint_proxy.config import process_environment
 
 ADDRESSES = "listen: {http: '127.0.0.1:18900', admin: '127.0.0.1:18901'}\n"
 
 
+OURS = ("BLUEPRINT", "GEMINI", "GOOGLE", "STORAGE", "GENIESIM", "PARTICULATE")
+
+
 @pytest.fixture(autouse=True)
 def nothing_from_this_shell(monkeypatch):
-    for name in list(monkeypatch_environment()):
-        monkeypatch.delenv(name, raising=False)
-
-
-def monkeypatch_environment():
-    import os
-
-    return [
-        name
-        for name in os.environ
-        if name.startswith(("BLUEPRINT", "GEMINI", "GOOGLE", "STORAGE", "GENIESIM", "PARTICULATE"))
-    ]
+    for name in process_environment():
+        if name.startswith(OURS):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from blueprint_proxy.config import Secret, load
 from blueprint_proxy.overview import Overview
-from blueprint_proxy.policies.breaker import Breaker
+from blueprint_proxy.policies.breaker import Breaker, Outcome
 from blueprint_proxy.telemetry.exposition import Exposition
 from blueprint_proxy.telemetry.metrics import Metrics
 
@@ -90,7 +90,15 @@ def test_the_mapping_is_looked_at_anew_each_time(overview, upstreams):
     assert [each.name for each in overview.gauges()] == ["gemini"]
 
 
-def test_an_open_breaker_says_when_it_is_tried_again(overview):
+def test_an_open_breaker_says_in_how_many_seconds_it_is_tried_again(overview, upstreams):
+    breaker = upstreams[b"gcs"].breakers()[""]
+    breaker.settle(breaker.admit(998.0), 998.0, Outcome.FAILURE)
+    (opened, closed) = overview.upstreams()[0].breakers
+    assert (opened.state, opened.retry_after) == ("open", 3.0)
+    assert (closed.state, closed.retry_after) == ("closed", None)
+
+
+def test_an_order_without_an_owner_is_for_every_breaker_of_the_upstream(overview):
     overview.breaker_action("gcs", None, "force_open")
     assert states(overview, "gcs") == {"": "forced_open", "objects.*": "forced_open"}
     assert states(overview, "gemini") == {"": "closed", "objects.*": "closed"}

@@ -196,6 +196,29 @@ class RawUpstream:
                 connection.send(data)
 
 
+def say(data: bytes, *, then_close: bool) -> Script:
+    """Reads a request, says `data`, half-closes if it is to, and waits for the proxy to end the connection."""
+
+    def script(connection: UpstreamConnection) -> None:
+        connection.read_request()
+        connection.send(data)
+        if then_close:
+            connection.half_close()
+        connection.wait_closed()
+
+    return script
+
+
+def close(connection: UpstreamConnection) -> None:
+    """Ends the connection with FIN."""
+    connection.close()
+
+
+def reset(connection: UpstreamConnection) -> None:
+    """Ends the connection with RST."""
+    connection.reset()
+
+
 class StartUpstream(Protocol):
     """What the fixture `upstream` gives: RawUpstream(unix=, tls=), stopped and checked at the test's end."""
 

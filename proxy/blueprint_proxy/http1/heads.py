@@ -38,7 +38,7 @@ _READ_IN_REPLIES = re.compile(
 )
 
 
-class MalformedMessage(Exception):  # noqa: N818 -- it is the message that is wrong
+class MalformedMessage(Exception):
     """What came is not HTTP/1.1 as RFC 9112 writes it, or is over a limit. `status` is what a server answers."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -74,7 +74,7 @@ class RequestHead:
 
 @dataclass(slots=True)
 class ReplyHead:
-    """A reply's head. `fields` are end-to-end fields, with Content-Length where there was one. `named`: see RequestHead."""
+    """A reply's head. `fields` are end-to-end fields, with Content-Length where there was one. `named`: as above."""
 
     status: int
     reason: bytes

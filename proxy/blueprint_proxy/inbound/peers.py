@@ -1,7 +1,7 @@
 """Whether the job at the other end of a half-closed connection is still there.
 
-A FIN says only that the job will send no more. On this host the kernel knows the rest: the other end's socket belongs to
-a process, or to nobody any more.
+A FIN says only that the job will send no more. On this host the kernel knows the rest: the other end's socket belongs
+to a process, or to nobody any more.
 """
 
 from __future__ import annotations

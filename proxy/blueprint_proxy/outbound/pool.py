@@ -100,6 +100,8 @@ class Pool:
             raise UpstreamUnreachable(f"TLS with {origin} failed: {why}") from error
         except OSError as error:
             raise UpstreamUnreachable(f"cannot connect to {origin}: {error.strerror or error}") from error
+        except UnicodeError as error:
+            raise UpstreamUnreachable(f"cannot connect to {origin}: that is no host name") from error
         if connection.closed:
             raise UpstreamUnreachable(f"cannot connect to {origin}: it closed the connection at once")
         self._all.add(connection)

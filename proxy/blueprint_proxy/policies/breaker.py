@@ -66,7 +66,7 @@ class Change:
     retry_after: float | None
 
 
-class BreakerOpen(Exception):  # noqa: N818 - a refusal of a healthy program, not an error in it
+class BreakerOpen(Exception):
     """No permit. `retry_after` is in seconds; None where only an operator can change it."""
 
     def __init__(self, retry_after: float | None) -> None:

@@ -6,6 +6,7 @@ bounded per second, so that a storm cannot fill a disk; what was left out is cou
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import sys
@@ -218,6 +219,8 @@ class StandardLogging(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, with its traceback under Cloud Error Reporting's name."""
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return  # an order to end, which uvicorn reports as an error when requests are cut at the end of the process
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info:
             fields["stack_trace"] = "".join(traceback.format_exception(*record.exc_info))

@@ -40,8 +40,10 @@ REMEMBERED = 1024
 """Operation names looked up once: jobs may make them up, so their number has a bound."""
 
 UNHURRIED = Timeouts(connect=127.0, first_byte=None, idle=None, attempt=None)
-"""Where the mode is not to enforce, nothing is cut that the upstream would have answered. Linux gives up on a connection
-after 127 s by itself."""
+"""Seconds. Where the mode is not to enforce, nothing is cut that the upstream would have answered.
+
+Linux gives up on a connection after 127 s by itself.
+"""
 
 _PARSERS: tuple[tuple[bytes, Callable[[bytes], float]], ...] = (
     (b"x-server-timeout", server_timeout),

@@ -121,7 +121,7 @@ def kept_bytes(body):
 
 
 class Bodies(RuleBasedStateMachine):
-    """Whatever order things come in, an attempt gets the whole body from its first byte, or the body is not replayable."""
+    """In whatever order things come, an attempt gets the whole body from its first byte, or it is not replayable."""
 
     def __init__(self):
         super().__init__()

@@ -237,6 +237,20 @@ def test_what_comes_after_the_end_goes_nowhere(stream, error):
     assert other.pieces == []
 
 
+def test_a_sink_that_is_broken_off_in_what_was_held_hears_of_it_once(stream):
+    limit = Refusal(Reason.DEADLINE_EXCEEDED, "too late")
+
+    class Breaking(Taker):
+        def body_data(self, data):
+            super().body_data(data)
+            stream.abandon(limit)
+
+    taker = Breaking()
+    stream.feed(b"one")
+    stream.attach(taker)
+    assert taker.ends == [limit]
+
+
 # whole()
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=12), max_size=12)

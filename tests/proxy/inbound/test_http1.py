@@ -1,12 +1,10 @@
-"""One job's connection, on a remembered transport and virtual time. Real sockets are tests/end_to_end/http's business."""
+"""One job's connection, on a remembered transport and virtual time. Real sockets are for tests/end_to_end/http."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from support.server_connection import Served, connect, ok
-from support.virtual_time import virtual_time
 
 from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.bodies.stream import BodyStream
@@ -14,6 +12,8 @@ from blueprint_proxy.calls import Reply
 from blueprint_proxy.errors import JobLeft, Reason, Refusal, UpstreamTruncated, UpstreamUnreachable
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.inbound.http1 import IDLE_TIME, LINGER_TIME, STALL_TIME
+from support.server_connection import Served, connect, ok
+from support.virtual_time import virtual_time
 
 GET = b"GET /it/thing HTTP/1.1\r\nHost: here:1\r\n\r\n"
 

@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import io
 import json
@@ -215,3 +216,17 @@ import rich
 sys.exit(loaded)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_cancellation_that_a_library_reports_as_an_error_is_no_line(logs, stream):
+    record = logging.LogRecord(
+        "uvicorn.error",
+        logging.ERROR,
+        "x.py",
+        1,
+        "Exception",
+        (),
+        (asyncio.CancelledError, asyncio.CancelledError(), None),
+    )
+    StandardLogging(logs).handle(record)
+    assert lines(stream) == []

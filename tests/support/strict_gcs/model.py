@@ -23,7 +23,7 @@ CHUNK_UNIT = 256 * 1024
 WRITABLE = ("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "metadata")
 
 
-class Refused(Exception):  # noqa: N818 - an answer of the service, not a defect of this program
+class Refused(Exception):
     """The service's no: `status` and the API's one-word `reason`."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:

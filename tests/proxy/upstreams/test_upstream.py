@@ -1,0 +1,250 @@
+"""From a request's head to a Call: deadlines, limits, the job's own credential, the policies in force."""
+
+import asyncio
+
+import pytest
+
+from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.policies.breaker import State
+from blueprint_proxy.upstreams.upstream import REMEMBERED
+from support.requests import request_head
+from support.scripted_upstream import START, NoFlow
+from support.virtual_time import virtual_time
+
+URL = 'url: "http://127.0.0.1:1"'
+
+
+def asked(upstream, method="GET", target=b"/thing", *fields, whole=b""):
+    head = request_head(method, target, *fields)
+    return upstream.call(
+        head, target, whole, NoFlow(), request_id="r-1", run=None, public_url=b"http://p/it", interim=None
+    )
+
+
+@virtual_time
+async def test_a_call_holds_what_the_head_said(built):
+    one = asked(built("{%s, deadline: 10s}" % URL), "PUT", b"/a%2Fb?c", (b"X-Odd", b"v"), whole=b"12345")
+    assert (one.upstream, one.operation, one.method, one.target, one.body) == (
+        "it",
+        "PUT",
+        "PUT",
+        b"/a%2Fb?c",
+        b"12345",
+    )
+    assert (one.repeatable, one.deadline, one.attempts, one.sent) == (True, START + 10.0, 0, False)
+    assert one.headers.get(b"x-odd") == b"v"
+
+
+@pytest.mark.parametrize(
+    ("fields", "deadline", "stated"),
+    [
+        ((), 300.0, False),
+        (((b"x-blueprint-timeout-ms", b"2500"),), 2.5, False),
+        (((b"X-Server-Timeout", b"7"),), 7.0, True),
+        (((b"grpc-timeout", b"200m"),), 0.2, True),
+        (((b"X-Server-Timeout", b"7"), (b"x-blueprint-timeout-ms", b"2500")), 2.5, True),
+        (((b"X-Server-Timeout", b"9000"),), 300.0, True),
+    ],
+)
+def test_of_several_deadlines_the_smallest_wins(built, fields, deadline, stated):
+    @virtual_time
+    async def played():
+        one = asked(built("{%s}" % URL), "GET", b"/thing", *fields)
+        assert one.deadline == pytest.approx(START + deadline)
+        assert one.states_timeout is stated
+
+    played()
+
+
+@pytest.mark.parametrize("field", [b"x-blueprint-timeout-ms", b"X-Server-Timeout", b"grpc-timeout"])
+def test_a_timeout_that_cannot_be_read_is_a_bad_request_and_is_told(built, heard, field):
+    @virtual_time
+    async def played():
+        with pytest.raises(Refusal) as refused:
+            asked(built("{%s}" % URL), "GET", b"/thing", (field, b"soon"))
+        assert (refused.value.reason, refused.value.sent) == (Reason.BAD_REQUEST, False)
+        assert [event["reason"] for event in heard.all("call_refused")] == ["bad_request"]
+
+    played()
+
+
+@virtual_time
+async def test_a_body_over_the_limit_is_too_large(built):
+    upstream = built("{%s, body: {limit: 10}}" % URL)
+    assert asked(upstream, "PUT", b"/", (b"Content-Length", b"10"), whole=b"1234567890").body == b"1234567890"
+    with pytest.raises(Refusal) as refused:
+        asked(upstream, "PUT", b"/", (b"Content-Length", b"11"), whole=None)
+    assert (refused.value.reason, refused.value.status, refused.value.sent) == (Reason.TOO_LARGE, 413, False)
+
+
+HURRIED = "deadline: 1s, timeouts: {connect: 1s, first_byte: 1s, idle: 1s, attempt: 1s}, body: {limit: 10}"
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+def test_without_enforcing_no_limit_cuts_a_call(built, mode):
+    @virtual_time
+    async def played():
+        one = asked(
+            built("{%s, mode: %s, %s}" % (URL, mode, HURRIED)), "PUT", b"/", (b"Content-Length", b"99"), whole=None
+        )
+        limits = one.settings.timeouts
+        assert (limits.first_byte, limits.idle, limits.attempt) == (None, None, None)
+        assert limits.connect > 120
+        one.body.feed(b"x" * 99)
+        assert not one.body.over
+
+    played()
+
+
+@virtual_time
+async def test_enforcing_the_configured_limits_are_in_force(built):
+    limits = asked(built("{%s, %s}" % (URL, HURRIED))).settings.timeouts
+    assert (limits.connect, limits.first_byte, limits.idle, limits.attempt) == (1.0, 1.0, 1.0, 1.0)
+
+
+@virtual_time
+async def test_off_sets_no_deadline_and_reads_no_timeout(built):
+    upstream = built("{%s, mode: off, deadline: 1s}" % URL)
+    one = asked(upstream, "GET", b"/", (b"X-Server-Timeout", b"soon"), (b"x-blueprint-timeout-ms", b"5"))
+    assert (one.deadline, one.states_timeout) == (None, False)
+
+
+@virtual_time
+async def test_observing_keeps_the_deadline_to_be_recorded_and_sends_the_jobs_own_on_as_it_is(built, heard):
+    upstream = built("{%s, mode: observe, deadline: 30s}" % URL)
+    one = asked(upstream, "GET", b"/", (b"X-Server-Timeout", b"7"))
+    assert (one.deadline, one.states_timeout, one.policies.observing) == (START + 7.0, False, True)
+    assert asked(upstream, "GET", b"/", (b"X-Server-Timeout", b"soon")).deadline == START + 30.0
+    assert [event["what"] for event in heard.all("would_have")] == ["bad_request"]
+
+
+@pytest.mark.parametrize(("mode", "way"), [("enforce", "guard"), ("observe", "guard"), ("off", "relay")])
+def test_the_mode_chooses_the_way_through_the_layers(built, mode, way):
+    @virtual_time
+    async def played():
+        upstream = built("{%s, mode: %s}" % (URL, mode))
+        taken = []
+        upstream.pipelines.guard = lambda _: taken.append("guard")
+        upstream.pipelines.relay = lambda _: taken.append("relay")
+        upstream.send(asked(upstream))
+        assert taken == [way]
+
+    played()
+
+
+KEYED = '{kind: gemini, url: "http://127.0.0.1:1", credential: {env: THE_KEY}}'
+
+
+@virtual_time
+async def test_the_jobs_own_credential_is_dropped_wherever_it_stands(built):
+    fields = ((b"X-Goog-Api-Key", b"own"), (b"Authorization", b"Bearer own"), (b"X-Kept", b"1"))
+    one = asked(built(KEYED, THE_KEY="ours"), "GET", b"/v1beta/models?key=own&pageSize=3&%6bey=own", *fields)
+    assert list(one.headers) == [(b"X-Kept", b"1")]
+    assert one.target == b"/v1beta/models?pageSize=3"
+
+
+@virtual_time
+async def test_a_query_of_nothing_but_the_jobs_key_is_dropped_whole(built):
+    assert asked(built(KEYED, THE_KEY="ours"), "GET", b"/v1beta/models?key=own").target == b"/v1beta/models"
+
+
+@virtual_time
+async def test_a_target_without_a_credential_stays_byte_exact(built):
+    target = b"/v1beta/models?a=%6b&&b=key&monkey=1"
+    assert asked(built(KEYED, THE_KEY="ours"), "GET", target).target == target
+
+
+@virtual_time
+async def test_the_field_that_ours_goes_up_in_is_never_the_jobs(built):
+    text = '{url: "http://127.0.0.1:1", credential: {env: THE_KEY, header: "x-api-key: {}"}}'
+    one = asked(built(text, THE_KEY="ours"), "GET", b"/", (b"X-API-Key", b"own"))
+    assert one.headers.get(b"x-api-key") is None
+
+
+@virtual_time
+async def test_without_a_credential_of_ours_the_jobs_own_passes(built):
+    one = asked(built("{%s}" % URL), "GET", b"/?key=own", (b"Authorization", b"Bearer own"))
+    assert (one.headers.get(b"authorization"), one.target) == (b"Bearer own", b"/?key=own")
+
+
+@pytest.mark.parametrize(
+    ("operation_class", "repeatable"), [("read_only", True), ("idempotent", True), ("unsafe", False)]
+)
+def test_the_operator_has_the_last_word_on_repeating(built, operation_class, repeatable):
+    @virtual_time
+    async def played():
+        text = "{%s, operations: {'* /thing': {class: %s}}}" % (URL, operation_class)
+        upstream = built(text.replace("* /thing", "POST /thing"))
+        assert asked(upstream, "POST", b"/thing?x").repeatable is repeatable
+        assert asked(upstream, "POST", b"/other").repeatable is False
+
+    played()
+
+
+@virtual_time
+async def test_operations_share_the_upstreams_breaker_unless_a_pattern_sets_one(built):
+    upstream = built("{%s, operations: {POST: {breaker: {consecutive: 1}}}}" % URL)
+    get, put, post = (asked(upstream, method).policies for method in ("GET", "PUT", "POST"))
+    assert get.breaker is put.breaker is not post.breaker
+    assert get.concurrency is post.concurrency
+    assert set(upstream.breakers()) == {"", "POST"}
+
+
+@virtual_time
+async def test_names_that_jobs_make_up_are_remembered_up_to_a_bound(built):
+    upstream = built("{%s}" % URL)
+    for number in range(REMEMBERED + 50):
+        asked(upstream, "GET", b"/", (b"x-blueprint-operation", b"name-%d" % number))
+    assert len(upstream._by_operation) == REMEMBERED
+    assert len(upstream.stateful) == 4
+
+
+@virtual_time
+async def test_a_reload_keeps_the_state_of_what_did_not_change(built):
+    first = built("{%s, breaker: {consecutive: 3}}" % URL)
+    first.breakers()[""].force_open(START)
+    second = built("{%s, breaker: {consecutive: 3}, retry: {attempts: 7}}" % URL, first)
+    assert second.breakers()[""].state(START) is State.FORCED_OPEN
+    third = built("{%s, breaker: {consecutive: 4}}" % URL, second)
+    assert third.breakers()[""].state(START) is State.CLOSED
+
+
+@virtual_time
+async def test_state_that_no_call_asked_for_survives_two_reloads(built):
+    text = "{%s, operations: {POST: {breaker: {consecutive: 1}}}}" % URL
+    first = built(text)
+    asked(first, "POST").policies.breaker.force_open(START)
+    third = built(text, built(text, first))
+    assert asked(third, "POST").policies.breaker.state(START) is State.FORCED_OPEN
+
+
+@virtual_time
+async def test_a_tick_lets_every_breaker_see_a_hang(built, heard):
+    upstream = built("{%s, breaker: {age: 10s}}" % URL)
+    asked(upstream).policies.breaker.admit(START)
+    upstream.tick(START + 11.0)
+    assert [(event["new"], event["why"]) for event in heard.all("breaker_changed")] == [("open", "age")]
+
+
+@virtual_time
+async def test_only_a_body_that_may_be_sent_again_is_kept(built):
+    upstream = built("{%s, body: {memory: 100}}" % URL)
+    for method, replayable in (("PUT", True), ("POST", False)):
+        body = asked(upstream, method, b"/", (b"Content-Length", b"5"), whole=None).body
+        body.feed(b"123")
+        body.start(Taker())
+        assert body.replayable is replayable
+
+
+class Taker:
+    def body_data(self, data): ...
+    def body_end(self, trailers): ...
+    def body_failed(self, error): ...
+
+
+@virtual_time
+async def test_a_body_that_outgrows_what_is_kept_is_told(built, heard):
+    upstream = built("{%s, body: {memory: 2, spool: 0}}" % URL)
+    asked(upstream, "PUT", b"/", (b"Content-Length", b"5"), whole=None).body.feed(b"12345")
+    assert [(event["operation"], event["size"]) for event in heard.all("body_not_replayable")] == [("PUT", 5)]
+    await asyncio.sleep(0)
