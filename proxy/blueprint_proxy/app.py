@@ -75,7 +75,6 @@ class App:
         self._around = Surroundings(
             telemetry=self._telemetry,
             sweep=self._sweep,
-            via=b"blueprint-proxy-" + secrets.token_hex(4).encode("ascii"),
             spool=config.state_dir / "spool",
             on_secret=self._register,
         )
@@ -148,8 +147,9 @@ class App:
             self._upstreams,
             telemetry=self._telemetry,
             sweep=self._sweep,
-            via=self._around.via,
+            via=b"blueprint-proxy-" + secrets.token_hex(4).encode("ascii"),
             own=authorities(address),
+            authority=b"localhost" if address.unix is not None else str(address).encode("ascii"),
             scheme=b"http" if self._config.tls is None or address.unix is not None else b"https",
             token=self._job_token,
         )

@@ -110,6 +110,7 @@ class Reply:
         "error",
         "framed",
         "headers",
+        "minor",
         "reason",
         "retry_after",
         "source",
@@ -126,6 +127,7 @@ class Reply:
         reason: bytes = b"",
         source: str = "upstream",
         framed: bool = False,
+        minor: int = 1,
     ) -> None:
         self.status = status
         self.reason = reason
@@ -133,6 +135,7 @@ class Reply:
         self.body = body
         self.source = source
         self.framed = framed
+        self.minor = minor
         self.verdict = Verdict.OK
         self.retry_after: float | None = None
         self.attempts = 1

@@ -100,8 +100,8 @@ def check_partial(buffer: bytes) -> None:
         raise MalformedMessage(f"the request head is larger than {MAX_HEAD} bytes", 431)
 
 
-def parse_request(head: bytes) -> RequestHead:  # noqa: C901, PLR0912, PLR0915 -- one pass; a function a field costs more
-    """A whole request head (with its final empty line), or MalformedMessage with the status to answer."""
+def parse_request_line(head: bytes) -> tuple[str, bytes, int, int]:
+    """Method, target, minor version, and where the fields begin."""
     line = _REQUEST_LINE.match(head)
     if line is None:
         raise _bad_request_line(head)
@@ -110,10 +110,14 @@ def parse_request(head: bytes) -> RequestHead:  # noqa: C901, PLR0912, PLR0915 -
         raise MalformedMessage(f"the request target is longer than {MAX_TARGET} bytes", 414)
     if major != b"1":
         raise MalformedMessage("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
-    minor = 0 if minor_digit == b"0" else 1
-    start = line.end()
+    return method.decode("ascii"), target, 0 if minor_digit == b"0" else 1, line.end()
+
+
+def parse_request(head: bytes) -> RequestHead:  # noqa: C901, PLR0912 -- one pass; a function a field costs more
+    """A whole request head (with its final empty line), or MalformedMessage with the status to answer."""
+    method, target, minor, start = parse_request_line(head)
     _check_lines(head, start)
-    request = RequestHead(method.decode("ascii"), target, minor, Fields(), keep_alive=minor == 1)
+    request = RequestHead(method, target, minor, Fields(), keep_alive=minor == 1)
     connection: list[bytes] | None = None
     kept: list[bytes] = []
     for read in _READ_IN_REQUESTS.finditer(head, start - 2):

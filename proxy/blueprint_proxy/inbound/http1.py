@@ -16,7 +16,13 @@ from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal, UpstreamError
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
 from blueprint_proxy.http1.fields import Fields
-from blueprint_proxy.http1.heads import MalformedMessage, RequestHead, check_partial, parse_request
+from blueprint_proxy.http1.heads import (
+    MalformedMessage,
+    RequestHead,
+    check_partial,
+    parse_request,
+    parse_request_line,
+)
 from blueprint_proxy.inbound.answers import PHRASES, answer
 from blueprint_proxy.inbound.peers import is_gone
 from blueprint_proxy.inbound.routing import route
@@ -62,6 +68,8 @@ class ServerConnection(asyncio.Protocol):
         self._closing = False
         self._half_closed = False
         self._head: RequestHead | None = None
+        self._last_head: RequestHead | None = None
+        self._last_lines = b""
         self._reader: LengthReader | ChunkedReader | None = None
         self._body: RequestBody | None = None
         self._task: asyncio.Task[None] | None = None
@@ -159,12 +167,31 @@ class ServerConnection(asyncio.Protocol):
                     self._since = self._sweep.now()
                     self._arm(HEAD_TIME)
                 return False
-            head = parse_request(data[at : end + 4])
+            head = self._parse(data, at, end + 4)
         except MalformedMessage as malformed:
             self._reject(malformed)
             return True
         self._begin(head, end + 4)
         return True
+
+    def _parse(self, data: bytes, at: int, end: int) -> RequestHead:
+        """The head between `at` and `end`. Fields that are byte for byte those of the request before are not read again.
+
+        Most jobs send the same ones for ever, and reading them is a good part of what a small call costs.
+        """
+        start = data.find(b"\r\n", at) + 2
+        lines = data[start:end]
+        last = self._last_head
+        if last is not None and lines == self._last_lines:
+            method, target, minor, _ = parse_request_line(data[at:start])
+            if minor == last.minor:
+                last.method, last.target = method, target
+                return last
+        head = parse_request(data[at:end])
+        head.fields = Fields(head.fields.raw + self._listener.via_lines[head.minor])
+        alike = head.keep_alive and not head.expect_continue and b"x-request-id" not in head.noted
+        self._last_head, self._last_lines = (head, lines) if alike else (None, b"")
+        return head
 
     def _begin(self, head: RequestHead, at: int) -> None:
         """Makes a Call of `head`, whose body and whatever follows stand at `at` of the buffer."""
@@ -173,7 +200,7 @@ class ServerConnection(asyncio.Protocol):
         self._replying = False
         whole: bytes | None = b""
         if head.chunked:
-            whole, self._reader = None, ChunkedReader()
+            whole, self._reader = None, ChunkedReader(head.named)
         elif head.length:
             if len(self._buffer) - at >= head.length:
                 whole = self._buffer[at : at + head.length]
@@ -203,8 +230,8 @@ class ServerConnection(asyncio.Protocol):
                 whole,
                 self,
                 request_id=request_id,
-                run=_run(head) or to.run,
-                public_url=b"%b://%b%b" % (listener.scheme, head.host or b"", to.prefix),
+                run=listener.run(head) or to.run,
+                public_url=b"%b://%b%b" % (listener.scheme, head.host or listener.authority, to.prefix),
                 interim=self._interim if head.minor else None,
             )
         except Refusal as refusal:
@@ -233,7 +260,7 @@ class ServerConnection(asyncio.Protocol):
             self._reader = None
             self._stop_answering()
             body.fail(JobLeft(f"the request's body is malformed: {malformed.message}"))
-            self._reject(malformed)
+            self._reject(malformed, sent=None)
             return
         self._since = self._sweep.now()
         if reader.done:
@@ -264,7 +291,14 @@ class ServerConnection(asyncio.Protocol):
             answered = True
         finally:
             if not answered and self._task is not None:
-                self.abort()  # a defect of ours: the job sees a broken connection, the log the whole of it
+                self._task.add_done_callback(self._report)  # a defect of ours
+                self.abort()
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """The job has seen a broken connection; the log gets the whole of what happened."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._loop.call_exception_handler({"message": "a call failed inside the proxy", "exception": error})
 
     # the reply
 
@@ -290,16 +324,18 @@ class ServerConnection(asyncio.Protocol):
             own += b"x-blueprint-error: %b\r\n" % reply.error.encode("ascii")
             if reply.retry_after is not None and reply.headers.get(b"retry-after") is None:
                 own += b"retry-after: %d\r\n" % math.ceil(reply.retry_after)
-        self._write(reply.status, reply.reason, reply.headers.raw + own, reply.body, framed=reply.framed)
+        self._write(
+            reply.status, reply.reason, reply.headers.raw + own, reply.body, framed=reply.framed, minor=reply.minor
+        )
 
     def _refuse(self, refusal: Refusal, upstream: str, request_id: str) -> None:
         status, phrase, fields, body = answer(refusal, upstream=upstream, request_id=request_id)
         self._write(status, phrase, fields.raw, body)
 
-    def _reject(self, malformed: MalformedMessage) -> None:
+    def _reject(self, malformed: MalformedMessage, *, sent: bool | None = False) -> None:
         """Answers what is not HTTP, and closes: nothing after it can be trusted."""
         self._listener.telemetry.emit(BadRequest("http", malformed.status, malformed.message))
-        refusal = Refusal(Reason.BAD_REQUEST, malformed.message, status=malformed.status, sent=False)
+        refusal = Refusal(Reason.BAD_REQUEST, malformed.message, status=malformed.status, sent=sent)
         status, phrase, fields, body = answer(refusal, upstream="", request_id=self._listener.request_id(None))
         if self._replying:
             self.abort()
@@ -310,23 +346,33 @@ class ServerConnection(asyncio.Protocol):
         self._write(status, phrase, fields.raw, body)
 
     def _write(
-        self, status: int, phrase: bytes, lines: bytes, body: bytes | BodyStream, *, framed: bool = False
+        self,
+        status: int,
+        phrase: bytes,
+        lines: bytes,
+        body: bytes | BodyStream,
+        *,
+        framed: bool = False,
+        minor: int = 1,
     ) -> None:
-        """The head, and the body as it is framed for this job. `framed`: the lines hold a right Content-Length."""
+        """The head, and the body as it is framed for this job.
+
+        `framed`: the lines hold a right Content-Length. `minor`: the version in which the reply came to us.
+        """
         transport, head, listener = self._transport, self._head, self._listener
         if transport is None:
             if isinstance(body, BodyStream):
                 body.abandon()
             return
         self._replying = True
-        minor = head.minor if head is not None else 1
+        is_http11 = head is None or head.minor == 1
         bodiless = status in {204, 304} or (head is not None and head.method == "HEAD")
         self._chunked = False
-        extra = listener.via_line
+        extra = listener.via_lines[minor]
         if not framed and not bodiless:
             if isinstance(body, bytes):
                 extra += b"Content-Length: %d\r\n" % len(body)
-            elif minor:
+            elif is_http11:
                 self._chunked = True
                 extra += b"Transfer-Encoding: chunked\r\n"
             elif head is not None:
@@ -335,7 +381,7 @@ class ServerConnection(asyncio.Protocol):
             extra += b"Connection: close\r\n"
             if head is not None:
                 head.keep_alive = False
-        elif not minor:
+        elif not is_http11:
             extra += b"Connection: keep-alive\r\n"
         begin = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, phrase or PHRASES.get(status, b""), lines, extra)
         if isinstance(body, bytes):
@@ -503,11 +549,6 @@ class ServerConnection(asyncio.Protocol):
             transport.close()
         else:
             self._arm(HEAD_TIME if self._buffer else IDLE_TIME)
-
-
-def _run(head: RequestHead) -> str | None:
-    run = head.own.get(b"x-blueprint-run") if head.own else None
-    return run.decode("latin-1") if run else None
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.inbound.http1 import ServerConnection
+from blueprint_proxy.inbound.routing import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -49,7 +50,8 @@ class Destination(Protocol):
 class Listener:
     """What all connections of one listener share.
 
-    `own` are the authorities by which jobs may name it in an absolute-form target; `token` is asked of every request
+    `own` are the authorities by which jobs may name it in an absolute-form target, `authority` the one that stands in
+    rewritten links for a job that sent no Host; `token` is asked of every request
     where the listener is not private to this host; `via` is our pseudonym, by which a loop is known.
     """
 
@@ -61,6 +63,7 @@ class Listener:
         sweep: Sweep,
         via: bytes,
         own: frozenset[bytes],
+        authority: bytes,
         scheme: bytes,
         token: bytes | None,
     ) -> None:
@@ -68,8 +71,9 @@ class Listener:
         self.telemetry = telemetry
         self.sweep = sweep
         self.via = via
-        self.via_line = b"Via: 1.1 " + via + b"\r\n"
+        self.via_lines = tuple(b"Via: 1.%d %b\r\n" % (minor, via) for minor in (0, 1))
         self.own = own
+        self.authority = authority
         self.scheme = scheme
         self.token = token
         self.draining = False
@@ -106,6 +110,16 @@ class Listener:
                 "this request has been through this proxy already: an upstream's url leads back here",
                 sent=False,
             )
+
+    @staticmethod
+    def run(head: RequestHead) -> str | None:
+        """The run that the request's field names; Refusal for what no run is called."""
+        named = head.own.get(b"x-blueprint-run") if head.own else None
+        if named is None:
+            return None
+        if RUN.fullmatch(named) is None:
+            raise Refusal(Reason.BAD_REQUEST, "the x-blueprint-run field has characters that no run has", sent=False)
+        return named.decode("ascii")
 
     def request_id(self, given: bytes | None) -> str:
         return given.decode("ascii") if given is not None and _REQUEST_ID.fullmatch(given) else next(self._ids)

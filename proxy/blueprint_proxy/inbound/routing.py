@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.http1.heads import RequestHead
 
 _Upstream = TypeVar("_Upstream")
-_RUN = re.compile(rb"[A-Za-z0-9._~-]{1,200}")
+RUN = re.compile(rb"[A-Za-z0-9._~-]{1,200}")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
 _DOTS = re.compile(rb"(?i:\.|%2e){2}")
 _SEPARATORS = re.compile(rb"(?i:\\|%2f|%5c)")
@@ -50,7 +50,7 @@ def route(head: RequestHead, upstreams: Mapping[bytes, _Upstream], own: frozense
         return Route(upstream, target[slash:], target[:slash], None)  # what nearly all calls look like
     if target.startswith(b"/@"):
         named, target = _cut(target)
-        if _RUN.fullmatch(named[2:]) is None:
+        if RUN.fullmatch(named[2:]) is None:
             raise Refusal(Reason.BAD_REQUEST, "the run in the path (/@RUN/...) has characters that no run has")
         run = named[2:].decode("ascii")
         prefix = named

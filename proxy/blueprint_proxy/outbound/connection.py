@@ -57,6 +57,8 @@ class ClientConnection(asyncio.Protocol):
         self._read_paused = False
         self._alarm: Alarm | None = None
         self._alarm_at = 0.0
+        self._last_raw = b""
+        self._last_head: ReplyHead | None = None
         self._began = self._active = 0.0
         self.exchanges = 0
         self.opened = self.idle_since = sweep.now()
@@ -122,13 +124,19 @@ class ClientConnection(asyncio.Protocol):
                     if len(data) > MAX_HEAD:
                         self._fail(UpstreamBroke(f"the reply's head is larger than {MAX_HEAD} bytes", sent=True))
                     return
-                head, data = parse_reply(data[: end + 4]), data[end + 4 :]
+                head, data = self._parse(data[: end + 4]), data[end + 4 :]
                 if head.status >= 200:
                     self._read_head(head, data)
                     return
                 self._read_interim(head)
         except MalformedMessage as malformed:
             self._fail(UpstreamBroke(f"the upstream's reply is not HTTP/1.1: {malformed.message}", sent=True))
+
+    def _parse(self, raw: bytes) -> ReplyHead:
+        """The head; one that is byte for byte the reply's before is not read again (a poll's, most of the time)."""
+        if raw != self._last_raw or self._last_head is None:
+            self._last_raw, self._last_head = raw, parse_reply(raw)
+        return self._last_head
 
     def eof_received(self) -> bool:
         """An upstream that sends no more closes: the transport does the same."""
@@ -186,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
         call = cast("Call", self._call)
         status = head.status
         self._active = self._sweep.now()
-        reply = Reply(status, head.fields, b"", reason=head.reason, framed=head.length is not None)
+        reply = Reply(status, head.fields, b"", reason=head.reason, framed=head.length is not None, minor=head.minor)
         self._persists = head.keep_alive
         if call.method == "HEAD" or status in {204, 304}:
             self._give(reply, rest)

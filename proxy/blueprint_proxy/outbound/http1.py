@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 class Http1Transport:
     """Sends calls to one upstream.
 
-    `authority` is its Host field, `base_path` what stands before every target, `via` our name.
+    `authority` is its Host field, `base_path` what stands before every target.
 
     A call that meets a kept connection's end before any byte of a reply is sent once more on a fresh one, if it may be
     repeated: that is the connection's failure, not an attempt's (RFC 9112 §9.3.1).
     """
 
-    def __init__(self, pool: Pool, *, authority: bytes, base_path: bytes, via: bytes) -> None:
+    def __init__(self, pool: Pool, *, authority: bytes, base_path: bytes) -> None:
         self._pool = pool
         self._base_path = base_path
         self._lines = b" HTTP/1.1\r\nHost: " + authority + b"\r\n"
-        self._end = b"Via: 1.1 " + via + b"\r\n\r\n"
 
     async def __call__(self, call: Call) -> Reply:
         connection = self._pool.take(repeatable=call.repeatable)
@@ -53,5 +52,5 @@ class Http1Transport:
                 lines.append(b"Transfer-Encoding: chunked\r\n")
             if body.expects_continue and not body.received:
                 lines.append(b"Expect: 100-continue\r\n")
-        lines.append(self._end)
+        lines.append(b"\r\n")
         return b"".join(lines)

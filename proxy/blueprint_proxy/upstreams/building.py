@@ -48,7 +48,6 @@ class Surroundings:
 
     telemetry: Telemetry
     sweep: Sweep
-    via: bytes
     spool: Path
     on_secret: Callable[[Secret], None]
 
@@ -61,7 +60,7 @@ def build(settings: UpstreamSettings, around: Surroundings, earlier: Upstream | 
     pool = Pool(Origin(url.host, url.port, url.unix, context), around.sweep, cap=IDLE_CAP)
     authority, base_path = url.authority.encode("ascii"), url.base_path.encode("ascii")
     pipelines = Pipelines(
-        Http1Transport(pool, authority=authority, base_path=base_path, via=around.via),
+        Http1Transport(pool, authority=authority, base_path=base_path),
         kind=kind,
         telemetry=around.telemetry,
         sweep=around.sweep,
