@@ -1,8 +1,8 @@
 """A transport that plays a script: `Call -> Reply`, as outbound has it, without a socket.
 
-Each step of the script is what one attempt meets: a status, an UpstreamError (raised), a Reply, "hang" (no answer, ever),
-or a function of the call that gives any of these. The last step goes on for ever. `calls` and `times` are what came, and
-when, in loop time.
+Each step of the script is what one attempt meets: a status, an UpstreamError (raised), a Reply, "hang" (no answer,
+ever), or a function of the call that gives any of these. The last step goes on for ever. `calls` and `times` are what
+came, and when, in loop time.
 """
 
 from __future__ import annotations

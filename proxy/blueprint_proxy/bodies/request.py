@@ -98,8 +98,6 @@ class RequestBody:
 
     def end(self, trailers: Fields) -> None:
         """The body is whole."""
-        if self._error is not None:
-            return
         self.over = True
         self._trailers = trailers
         if self._live and self._sink is not None:

@@ -15,10 +15,16 @@ _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[{}\[\]]', re.DOTAL
 
 
 class Links:
-    """The addresses of one upstream (`authority` and `base_path`), told apart from all others."""
+    """The addresses of one upstream (`authority` and `base_path`), told apart from all others.
+
+    Google's storage calls itself by an older name in every selfLink; the same paths are served under both.
+    """
 
     def __init__(self, authority: bytes, base_path: bytes) -> None:
-        self._own = re.compile(rb"(?i:https?://" + re.escape(authority) + rb")" + re.escape(base_path) + rb"(?=[/?]|$)")
+        own = rb"(?i:https?://" + re.escape(authority) + rb")" + re.escape(base_path) + rb"(?=[/?]|$)"
+        if authority == b"storage.googleapis.com" and not base_path:
+            own += rb"|https://www\.googleapis\.com(?=/(?:download/|upload/)?storage/v1/)"
+        self._own = re.compile(own)
 
     def through(self, link: bytes, public_url: bytes) -> bytes:
         """The link by way of `public_url`, if it leads to this upstream; else as it is."""

@@ -360,6 +360,17 @@ def test_a_read_for_an_attempt_that_stopped_reaches_nobody(disk, tmp_path):
     assert second.bytes == b"1234"
 
 
+def test_each_attempt_reads_the_disk_from_its_beginning(disk, tmp_path):
+    body = body_of(b"1", b"2345", memory=1, spool=100, directory=tmp_path)
+    [spool] = disk
+    spool.write(100)
+    for _ in range(2):
+        body.start(attempt := Attempt())
+        spool.serve(100)
+        assert attempt.bytes == b"12345"
+        body.stop()
+
+
 # the job's pace
 
 
@@ -491,6 +502,17 @@ def test_a_job_that_breaks_off_fails_every_attempt_and_nothing_is_kept(disk, tmp
     assert disk[0].closed
 
 
+def test_what_a_job_sends_after_the_failure_is_not_kept():
+    job = Job()
+    body = body_of(b"1", job=job)
+    body.fail(JobLeft("gone"))
+    body.feed(bytes(2 * WAITING))
+    body.end(TRAILERS)
+    assert kept_bytes(body) == 0
+    body.start(attempt := Attempt())
+    assert len(attempt.ends) == 1
+
+
 # release
 
 
@@ -568,6 +590,17 @@ def test_a_full_disk_before_the_first_attempt_loses_no_byte(disk):
     body.feed(b"89")
     assert attempt.bytes == b"123456789"
     assert not body.replayable
+
+
+def test_a_full_disk_after_the_limit_keeps_the_order_and_is_no_second_loss(disk):
+    lost = []
+    body = body_of(
+        b"1", b"2345", b"67", memory=1, spool=4, directory=Path("broken"), on_lost=lambda why, _: lost.append(why)
+    )
+    disk[0].write(100)
+    body.start(attempt := Attempt())
+    assert attempt.bytes == b"1234567"
+    assert lost == ["too_large"]
 
 
 def test_a_full_disk_between_two_attempts_leaves_nothing(disk):

@@ -214,6 +214,19 @@ async def test_after_a_429_other_calls_wait_instead_of_failing():
 
 
 @virtual_time
+async def test_a_hold_that_comes_while_a_call_waits_for_the_rate_holds_it_too():
+    shared = policies(rate=TokenBucket(0.5, 1))
+    upstream = ScriptedUpstream(200)
+    layer = admission(upstream)
+    await layer(call(policies=shared))
+    waiting = start(layer, call(policies=shared))
+    await asyncio.sleep(1)
+    shared.rate.throttled(START + 1, 30.0)
+    await waiting
+    assert upstream.times[-1] >= START + 31.0
+
+
+@virtual_time
 async def test_the_waiters_of_a_hold_come_back_spread_over_a_moment():
     shared, upstream = policies(), ScriptedUpstream(THROTTLED, 200)
     layer = admission(upstream, chance=1.0)

@@ -6,6 +6,7 @@ import pytest
 
 from blueprint_proxy.errors import Reason, Refusal, UpstreamUnreachable
 from blueprint_proxy.policies.concurrency import Concurrency
+from blueprint_proxy.sweep import Sweep
 from support.scripted_upstream import START, Heard, ScriptedUpstream, call, pipelines, policies, reply, stream
 from support.virtual_time import virtual_time
 
@@ -68,18 +69,19 @@ async def test_the_deadline_covers_a_wait_for_a_place_and_nothing_was_sent():
 
 @virtual_time
 async def test_a_call_that_never_left_this_host_says_so_at_its_deadline():
-    class Connecting:
-        def __init__(self):
-            self.tries = 0
-
-        async def __call__(self, one):
-            self.tries += 1
-            await asyncio.sleep(4.0)
-            raise UpstreamUnreachable("no route")
-
-    # the second attempt fails at 9 s, and the wait before the third does not fit any more
-    refusal = await refused(Connecting(), deadline=START + 10.0, repeatable=False)
-    assert (refusal.reason, refusal.sent) == (Reason.UPSTREAM_UNREACHABLE, False)
+    shared = policies(concurrency=Concurrency(1, 5))
+    layers = pipelines(ScriptedUpstream(UpstreamUnreachable("no route"), "hang"), Heard(), chance=1.0)
+    task = asyncio.get_running_loop().create_task(
+        layers.guard(call(policies=shared, deadline=START + 10.0, repeatable=False))
+    )
+    await asyncio.sleep(0.5)
+    holder = asyncio.get_running_loop().create_task(layers.guard(call(policies=shared)))
+    with pytest.raises(Refusal) as met:
+        await task
+    assert late(met.value)
+    assert (met.value.sent, met.value.attempts) == (False, 1)
+    holder.cancel()
+    await asyncio.gather(holder, return_exceptions=True)
 
 
 @virtual_time
@@ -108,6 +110,16 @@ async def test_a_body_that_ended_in_time_is_left_alone():
     body.end(None)
     await asyncio.sleep(20)
     assert body.error is None
+
+
+@virtual_time
+async def test_nothing_is_left_in_the_sweep_of_a_body_that_ended():
+    sweep, body = Sweep(asyncio.get_running_loop()), stream(b"all")
+    layers = pipelines(ScriptedUpstream(reply(200, body)), Heard(), sweep=sweep)
+    await layers.guard(call(deadline=START + 10.0))
+    assert any(sweep._buckets.values())
+    body.end(None)
+    assert not any(sweep._buckets.values())
 
 
 @virtual_time

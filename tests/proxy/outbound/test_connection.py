@@ -428,6 +428,18 @@ def test_only_a_reused_connection_that_said_nothing_was_stale(a_call, before, sa
     run()
 
 
+@virtual_time
+async def test_an_interim_reply_of_an_earlier_exchange_does_not_count_for_a_later_one(a_call):
+    peer = Peer()
+    future = peer.send(a_call())
+    peer.say(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
+    await future
+    future = peer.send(a_call())
+    peer.hang_up()
+    with pytest.raises(StaleConnection):
+        await future
+
+
 # the request's body
 
 
@@ -503,6 +515,17 @@ async def test_a_final_reply_before_the_requests_end_stops_the_body_and_ends_the
     assert peer.transport.written == written
     assert peer.transport.how == "aborted"
     assert not peer.idle
+
+
+@virtual_time
+async def test_a_body_that_waited_for_the_upstream_is_let_go_with_the_reply(a_call, job):
+    peer, body = Peer(), body_for(job)
+    peer.send(a_call("POST", body=body))
+    peer.transport.full = True
+    body.feed(b"ab")
+    assert job.paused
+    peer.say(OK)
+    assert not job.paused
 
 
 @virtual_time
@@ -709,7 +732,7 @@ async def test_a_job_that_reads_slowly_is_not_the_upstreams_silence(a_call, take
     body = (await future).body
     taker = take(body)
     body.pause()
-    await asyncio.sleep(60)
+    await asyncio.sleep(60.5)
     body.resume()
     assert taker.ends == []
     start = peer.sweep.now()
@@ -724,7 +747,7 @@ async def test_a_job_that_sends_slowly_is_not_the_upstreams_silence(a_call, job)
     for _ in range(3):
         await asyncio.sleep(20)
         body.feed(b"ab")
-    await asyncio.sleep(20)
+    await asyncio.sleep(20.5)
     body.end(Fields())
     assert not future.done()
     assert await timed_out(peer, future) == ("first_byte", 1.0)
@@ -768,6 +791,14 @@ async def test_an_alarm_left_from_one_exchange_never_ends_a_later_one_early(a_ca
     await asyncio.sleep(1.9)
     future = peer.send(a_call(first_byte=5.0))
     assert await timed_out(peer, future) == ("first_byte", 5.0)
+
+
+@virtual_time
+async def test_each_exchange_has_its_own_attempt_limit(a_call):
+    peer = Peer()
+    await peer.one_exchange(a_call(attempt=5.0))
+    await asyncio.sleep(4)
+    assert await timed_out(peer, peer.send(a_call(attempt=5.0))) == ("attempt", 5.0)
 
 
 @virtual_time

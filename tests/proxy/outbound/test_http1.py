@@ -75,6 +75,7 @@ def test_a_body_of_unknown_length_is_framed_in_chunks_with_its_trailers(
                 lambda: up.ends[0].received.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nx-sum: 1\r\n\r\n")
             )
             assert up.ends[0].received.count(b"Transfer-Encoding: chunked\r\n") == 1
+            assert b"Expect" not in up.ends[0].received
             up.ends[0].transport.write(up.OK)
             assert (await sending).body == b"body"
 
@@ -218,14 +219,16 @@ def test_an_upstream_that_is_gone_by_the_second_try_is_unreachable(run, with_a_s
     run(main())
 
 
-def test_a_cancelled_call_ends_its_connection(run, upstream, transport, a_call, wait_until):
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_cancelled_call_ends_its_connection(kept, run, upstream, transport, a_call, wait_until):
     async def main():
         async with upstream() as up:
             send = transport(up)
-            await send(a_call())
+            if kept:
+                await send(a_call())
             up.answer = None
             sending = asyncio.ensure_future(send(a_call()))
-            await wait_until(lambda: up.ends[0].received.count(b"GET ") == 2)
+            await wait_until(lambda: up.ends and up.ends[0].received.count(b"GET ") == 1 + kept)
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending

@@ -26,13 +26,21 @@ def heard() -> Heard:
 
 @pytest.fixture
 def built(tmp_path: Path, heard: Heard) -> Callable[..., Upstream]:
-    """`built("{kind: gcs, url: ...}")`, inside a running loop: the upstream `it` of such a configuration."""
+    """`built("kind: gcs")`, inside a running loop: the upstream `it` with these keys."""
 
-    def build_it(text: str, earlier: Upstream | None = None, **environ: str) -> Upstream:
+    def build_it(
+        keys: str, earlier: Upstream | None = None, *, url: str = "http://127.0.0.1:1", **environ: str
+    ) -> Upstream:
         file = tmp_path / "proxy.yaml"
-        file.write_text(f"upstreams:\n  it: {text}\n")
+        given = ", ".join(filter(None, (f"url: '{url}'", keys)))
+        file.write_text(f"upstreams:\n  it: {{{given}}}\n")
         found = load(file, environ).upstreams["it"]
-        around = Surroundings(heard.telemetry, Sweep(asyncio.get_running_loop()), b"proxy", tmp_path, lambda _: None)
+        around = Surroundings(
+            telemetry=heard.telemetry,
+            sweep=Sweep(asyncio.get_running_loop()),
+            spool=tmp_path,
+            on_secret=lambda _: None,
+        )
         return build(found, around, earlier)
 
     return build_it

@@ -10,8 +10,6 @@ from blueprint_proxy.upstreams.gemini import GeminiKind
 from blueprint_proxy.upstreams.http import HttpKind
 from support.virtual_time import virtual_time
 
-ADDRESS = 'url: "http://127.0.0.1:1"'
-
 
 def inside(layer):
     """The names of the layers, from the outermost."""
@@ -26,7 +24,7 @@ def inside(layer):
 def test_each_kind_has_its_rules(built, kind, rules):
     @virtual_time
     async def played():
-        assert isinstance(built("{kind: %s, %s, credential: none}" % (kind, ADDRESS)).kind, rules)
+        assert isinstance(built(f"kind: {kind}, credential: none").kind, rules)
 
     played()
 
@@ -37,7 +35,7 @@ def test_each_kind_has_its_rules(built, kind, rules):
 def test_a_kind_has_the_layers_it_needs(built, kind, links, repeats):
     @virtual_time
     async def played():
-        layers = inside(built("{kind: %s, %s, credential: none}" % (kind, ADDRESS)).pipelines.guard)
+        layers = inside(built(f"kind: {kind}, credential: none").pipelines.guard)
         assert ("LeadLinksBack" in layers, "AnswerRepeats" in layers) == (links, repeats)
         assert "InjectCredential" not in layers
 
@@ -46,7 +44,7 @@ def test_a_kind_has_the_layers_it_needs(built, kind, links, repeats):
 
 @virtual_time
 async def test_an_upstream_with_a_credential_injects_it_on_both_ways(built):
-    upstream = built("{%s, credential: {env: THE_KEY}}" % ADDRESS, THE_KEY="s3cr3t")
+    upstream = built("credential: {env: THE_KEY}", THE_KEY="s3cr3t")
     assert isinstance(upstream.pipelines.guard, RecordCalls)
     for way in (upstream.pipelines.guard, upstream.pipelines.relay):
         assert inside(way)[-3:] == ["InjectCredential", "MakeAttempt", "Http1Transport"]
@@ -57,4 +55,4 @@ async def test_a_tls_file_that_cannot_be_used_is_an_error_at_once(built, tmp_pat
     bad = tmp_path / "ca.pem"
     bad.write_text("no certificate")
     with pytest.raises((OSError, ssl.SSLError)):
-        built('{url: "https://127.0.0.1:1", tls: {ca: "%s"}}' % bad)
+        built(f'tls: {{ca: "{bad}"}}', url="https://127.0.0.1:1")

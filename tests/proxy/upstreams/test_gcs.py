@@ -84,6 +84,7 @@ NEVER = [
     ("POST", KEYS + b"?serviceAccountEmail=x", "hmac_keys.POST"),
     ("PUT", KEYS + b"/id", "hmac_keys.PUT"),
     ("POST", B + b"/o/watch", "objects.other"),
+    ("PUT", B + b"/o?ifGenerationMatch=1", "objects.other"),
     ("POST", B + b"/folders", "other.POST"),
     ("DELETE", B + b"/managedFolders/x", "other.DELETE"),
     ("POST", B, "buckets.other"),

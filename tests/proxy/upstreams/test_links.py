@@ -69,12 +69,20 @@ def test_white_space_and_order_and_escapes_stay_as_they_were():
         (b"https://storage.googleapis.com:444/x", None),
         (b"https://xstorage.googleapis.com/x", None),
         (b"https://user@storage.googleapis.com/x", None),
+        (b"https://www.googleapis.com/storage/v1/b/x", PUBLIC + b"/storage/v1/b/x"),
+        (b"https://www.googleapis.com/upload/storage/v1/b/x/o", PUBLIC + b"/upload/storage/v1/b/x/o"),
+        (b"https://www.googleapis.com/auth/devstorage.read_only", None),
         (b"/x", None),
         (b"", None),
     ],
 )
 def test_a_link_is_led_through_if_it_leads_to_this_upstream(link, led):
     assert LINKS.through(link, PUBLIC) == (link if led is None else led)
+
+
+def test_another_storage_has_no_second_name():
+    link = b"https://www.googleapis.com/storage/v1/b/x"
+    assert Links(b"localhost:4443", b"").through(link, PUBLIC) == link
 
 
 def test_a_base_path_belongs_to_the_upstream_and_not_to_the_link():
