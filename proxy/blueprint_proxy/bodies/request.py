@@ -3,8 +3,8 @@
 What is kept stands in memory first and then in a Spool on disk, each up to its limit. Beyond them, or when the disk
 fails, the body goes on without being kept: the call is then no longer repeatable, and `on_lost` says why.
 
-An attempt takes the body with `start`. It first reads what is there already (memory, disk, overflow, in this order)
-and is then live: each piece goes to it in the turn of the loop in which it came. The job is paused while somebody behind
+An attempt takes the body with `start`. It first reads what is there already: memory, disk and overflow in that order.
+Then it is live: each piece goes to it in the turn of the loop in which it came. The job is paused while somebody behind
 it cannot keep up, so that no more than the limits and a few reads of a socket are held.
 """
 

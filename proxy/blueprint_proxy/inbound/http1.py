@@ -73,6 +73,8 @@ class ServerConnection(asyncio.Protocol):
         self._reader: LengthReader | ChunkedReader | None = None
         self._body: RequestBody | None = None
         self._task: asyncio.Task[None] | None = None
+        self._next: tuple[Destination, Call] | None = None
+        self._wake: asyncio.Future[None] | None = None
         self._stream: BodyStream | None = None
         self._chunked = False
         self._unsent = b""
@@ -248,7 +250,12 @@ class ServerConnection(asyncio.Protocol):
                 self._read_body(rest)
         if self._transport is None or self._closing:
             return  # the body's first bytes were refused already
-        self._task = self._loop.create_task(self._respond(to.upstream, call))
+        self._next = (to.upstream, call)
+        if self._task is None:
+            self._task = self._loop.create_task(self._serve())
+            self._task.add_done_callback(self._report)
+        elif self._wake is not None:
+            self._wake.set_result(None)
 
     def _read_body(self, data: bytes) -> None:
         reader, body = self._reader, self._body
@@ -273,6 +280,17 @@ class ServerConnection(asyncio.Protocol):
             self.resume_body()
             body.end(reader.trailers)
 
+    async def _serve(self) -> None:
+        """Answers this connection's calls, one after the other: a task for each would cost as much as a policy."""
+        while self._next is not None:
+            upstream, call = self._next
+            self._next = None
+            await self._respond(upstream, call)
+            if self._next is None:
+                self._wake = self._loop.create_future()
+                await self._wake
+                self._wake = None
+
     async def _respond(self, upstream: Destination, call: Call) -> None:
         answered = False
         try:
@@ -291,11 +309,10 @@ class ServerConnection(asyncio.Protocol):
             answered = True
         finally:
             if not answered and self._task is not None:
-                self._task.add_done_callback(self._report)  # a defect of ours
-                self.abort()
+                self.abort()  # a defect of ours
 
     def _report(self, task: asyncio.Task[None]) -> None:
-        """The job has seen a broken connection; the log gets the whole of what happened."""
+        """A defect of ours: the job has seen a broken connection, the log gets the whole of what happened."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._loop.call_exception_handler({"message": "a call failed inside the proxy", "exception": error})
@@ -441,7 +458,6 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        self._task = None
         head = self._head
         if self._reader is not None or head is None:
             self._linger()
