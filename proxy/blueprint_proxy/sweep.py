@@ -41,7 +41,7 @@ class Sweep:
     """The wheel of alarms of one event loop. Times are the loop's own, in seconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self.now = loop.time
         self._buckets: dict[int, set[Alarm]] = {}
         self._swept = 0
@@ -52,8 +52,8 @@ class Sweep:
         """Calls `action` once, at most GRAIN seconds after `when`."""
         number = math.ceil(when / GRAIN)
         if self._timer is None:
-            self._swept = max(self._swept, int(self._loop.time() / GRAIN))
-            self._timer = self._loop.call_at((self._swept + 1) * GRAIN, self._tick)
+            self._swept = max(self._swept, int(self.loop.time() / GRAIN))
+            self._timer = self.loop.call_at((self._swept + 1) * GRAIN, self._tick)
         if number <= self._swept:
             number = self._swept + 1
         bucket = self._buckets.get(number)
@@ -64,7 +64,7 @@ class Sweep:
         return alarm
 
     def _tick(self) -> None:
-        until = int(self._loop.time() / GRAIN + 1e-9)
+        until = int(self.loop.time() / GRAIN + 1e-9)
         due = [number for number in range(self._swept + 1, until + 1) if number in self._buckets]
         if until - self._swept > len(self._buckets):
             due = sorted(number for number in self._buckets if number <= until)
@@ -87,7 +87,7 @@ class Sweep:
             self._purge_at = self._swept + PURGE_EVERY
             self._buckets = {number: bucket for number, bucket in self._buckets.items() if bucket}
         if self._buckets and self._timer is None:
-            self._timer = self._loop.call_at((self._swept + 1) * GRAIN, self._tick)
+            self._timer = self.loop.call_at((self._swept + 1) * GRAIN, self._tick)
 
 
 class Limit:
@@ -110,7 +110,7 @@ class Limit:
 
     def __enter__(self) -> Self:
         if self._when is not None:
-            task = asyncio.current_task()
+            task = asyncio.current_task(self._sweep.loop)
             if task is None:
                 raise RuntimeError("a Limit works inside a task")
             self._task = task

@@ -232,7 +232,7 @@ class ServerConnection(asyncio.Protocol):
                 whole,
                 self,
                 request_id=request_id,
-                run=listener.run(head) or to.run,
+                run=(listener.run(head) or to.run) if head.own else to.run,
                 public_url=b"%b://%b%b" % (listener.scheme, head.host or listener.authority, to.prefix),
                 interim=self._interim if head.minor else None,
             )
@@ -329,14 +329,9 @@ class ServerConnection(asyncio.Protocol):
 
     def _reply(self, reply: Reply, call: Call) -> None:
         own = (
-            b"x-blueprint-upstream: %b\r\nx-blueprint-attempts: %d\r\nx-blueprint-source: %b\r\nx-request-id: %b\r\n"
-            % (
-                call.upstream.encode("ascii"),
-                reply.attempts,
-                reply.source.encode("ascii"),
-                call.request_id.encode("ascii"),
-            )
-        )
+            f"x-blueprint-upstream: {call.upstream}\r\nx-blueprint-attempts: {reply.attempts}\r\n"
+            f"x-blueprint-source: {reply.source}\r\nx-request-id: {call.request_id}\r\n"
+        ).encode("ascii")
         if reply.error is not None:
             own += b"x-blueprint-error: %b\r\n" % reply.error.encode("ascii")
             if reply.retry_after is not None and reply.headers.get(b"retry-after") is None:
