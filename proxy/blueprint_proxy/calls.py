@@ -42,8 +42,9 @@ class Call:
     """
 
     __slots__ = (
-        "arrived", "attempts", "body", "deadline", "headers", "interim", "invocation", "method", "operation", "policies",
-        "public_url", "repeatable", "request_id", "run", "sent", "settings", "states_timeout", "target", "upstream",
+        "arrived", "attempts", "body", "deadline", "headers", "interim", "invocation", "method", "operation",
+        "policies", "public_url", "repeatable", "request_id", "run", "sent", "settings", "states_timeout",
+        "target", "upstream",
     )  # fmt: skip
 
     def __init__(

@@ -90,8 +90,8 @@ def ok(body: bytes = b"fine") -> Reply:
 def connect(served: Served, **changes: Any) -> tuple[ServerConnection, RememberingTransport, Listener]:
     loop = asyncio.get_running_loop()
     settings: dict[str, Any] = {
-        "telemetry": Telemetry(), "sweep": Sweep(loop), "via": b"blueprint-proxy-test", "own": frozenset({b"here:1"}), "authority": b"here:1",
-        "scheme": b"http", "token": None,
+        "telemetry": Telemetry(), "sweep": Sweep(loop), "via": b"blueprint-proxy-test", "own": frozenset({b"here:1"}),
+        "authority": b"here:1", "scheme": b"http", "token": None,
     }  # fmt: skip
     listener = Listener({b"it": served}, **(settings | changes))
     connection, transport = listener(), RememberingTransport()

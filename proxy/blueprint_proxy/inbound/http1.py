@@ -177,7 +177,7 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def _parse(self, data: bytes, at: int, end: int) -> RequestHead:
-        """The head between `at` and `end`. Fields that are byte for byte those of the request before are not read again.
+        """The head from `at` to `end`. Fields that are byte for byte those of the request before are not read again.
 
         Most jobs send the same ones for ever, and reading them is a good part of what a small call costs.
         """
@@ -196,7 +196,7 @@ class ServerConnection(asyncio.Protocol):
         return head
 
     def _begin(self, head: RequestHead, at: int) -> None:
-        """Makes a Call of `head`, whose body and whatever follows stand at `at` of the buffer."""
+        """Takes `head` as the present request; its body and whatever follows stand at `at` of the buffer."""
         self._busy = True
         self._head = head
         self._replying = False
@@ -216,6 +216,10 @@ class ServerConnection(asyncio.Protocol):
             self._buffer, self._at = b"", 0
         else:
             self._at = at
+        self._call(head, whole, rest)
+
+    def _call(self, head: RequestHead, whole: bytes | None, rest: bytes) -> None:
+        """Makes a Call of the request and has it answered. `whole` and `rest`: all of its body, or what came of it."""
         listener = self._listener
         given = head.noted.get(b"x-request-id") if head.noted else None
         request_id = listener.request_id(given)
@@ -242,12 +246,7 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(refusal, name, request_id)
             return
         if whole is None:
-            self._body = cast("RequestBody", call.body)
-            self.resume_body()
-            self._since = self._sweep.now()
-            self._arm(CONTINUE_TIME if head.expect_continue and not rest else STALL_TIME)
-            if rest:
-                self._read_body(rest)
+            self._begin_body(cast("RequestBody", call.body), rest, waits=head.expect_continue)
         if self._transport is None or self._closing:
             return  # the body's first bytes were refused already
         self._next = (to.upstream, call)
@@ -256,6 +255,15 @@ class ServerConnection(asyncio.Protocol):
             self._task.add_done_callback(self._report)
         elif self._wake is not None:
             self._wake.set_result(None)
+
+    def _begin_body(self, body: RequestBody, rest: bytes, *, waits: bool) -> None:
+        """`rest` is what came of it with the head; `waits`: the job sends the others after a 100 Continue."""
+        self._body = body
+        self.resume_body()
+        self._since = self._sweep.now()
+        self._arm(CONTINUE_TIME if waits and not rest else STALL_TIME)
+        if rest:
+            self._read_body(rest)
 
     def _read_body(self, data: bytes) -> None:
         reader, body = self._reader, self._body

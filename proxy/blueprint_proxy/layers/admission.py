@@ -7,7 +7,6 @@ an upstream whose breaker is open: that refusal is at once.
 from __future__ import annotations
 
 import asyncio
-import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.layers.breaking import breaker_open
 from blueprint_proxy.policies.breaker import State
 from blueprint_proxy.policies.concurrency import Place
-from blueprint_proxy.policies.deadline import left
+from blueprint_proxy.policies.deadline import patience
 from blueprint_proxy.sweep import Limit
 from blueprint_proxy.telemetry.events import RateChanged, WouldHave
 
@@ -142,7 +141,7 @@ class AdmitAttempts:
             rate.throttled(now, reply.retry_after)
             after = (rate.rate, rate.held_for(now))
             if after != before:
-                self._emit(RateChanged(call.upstream, rate.rate or 0.0, rate.held_for(now)))
+                self._emit(RateChanged(call.upstream, rate.rate, rate.held_for(now)))
         elif rate.rate is not None and reply.verdict is Verdict.OK:
             slowed = rate.rate
             rate.succeeded(self._now())
@@ -158,16 +157,14 @@ def _refuse_while_open(call: Call, now: float) -> None:
 
 
 def _spare(call: Call, wait: float, now: float) -> float:
-    """Seconds that a wait leaves of the deadline; Refusal where it leaves none."""
-    remaining = left(call.deadline, now)
-    if remaining is None:
-        return math.inf
+    """Seconds that a wait leaves of the call's patience; Refusal where it leaves none."""
+    remaining = patience(call.deadline, now)
     if wait < remaining:
         return remaining - wait
     raise Refusal(
         Reason.RATE_LIMITED,
         f"upstream {call.upstream} asked for patience: the next call may go in {wait:.3g} s, "
-        f"and this one's deadline is in {remaining:.3g} s",
+        f"and this one may wait {remaining:.3g} s",
         retry_after=wait,
         sent=False,
     )

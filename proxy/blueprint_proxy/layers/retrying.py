@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Verdict
 from blueprint_proxy.errors import Reason, Refusal, UpstreamError
-from blueprint_proxy.policies.deadline import left
+from blueprint_proxy.policies.deadline import patience
 from blueprint_proxy.policies.retry import Again, GiveUp, WhyNot, decide
 from blueprint_proxy.telemetry.events import AttemptFailed, RetryAbandoned, RetryScheduled, WouldHave
 
@@ -106,7 +106,7 @@ class RetryFailures:
             repeatable=call.repeatable,
             replayable=isinstance(call.body, bytes) or call.body.replayable,
             hint=hint,
-            left=left(call.deadline, now),
+            left=patience(call.deadline, now),
             spend=partial(policies.budget.spend, now),
             chance=self._chance,
         )

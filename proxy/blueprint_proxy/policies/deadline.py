@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from math import ceil
 
+LONGEST_WAIT = 600.0
+"""Seconds that a call without a deadline waits on a hint: past a quota's minute, well short of its day."""
+
 _GRPC_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _GRPC_LARGEST = 99_999_999  # eight digits
 
@@ -22,6 +25,11 @@ def left(deadline: float | None, now: float) -> float | None:
     if deadline is None:
         return None
     return deadline - now if deadline > now else 0.0
+
+
+def patience(deadline: float | None, now: float) -> float:
+    """Seconds that a call may wait for an upstream that asks for time: what is left, or LONGEST_WAIT."""
+    return LONGEST_WAIT if deadline is None else max(deadline - now, 0.0)
 
 
 def timeout_ms(value: bytes) -> float:

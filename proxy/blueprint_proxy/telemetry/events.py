@@ -185,11 +185,14 @@ class BodyNotReplayable(_Record):
 
 @dataclass(frozen=True, slots=True)
 class RateChanged(_Record):
-    """The rate towards an upstream is now `rate` requests per second, after none at all for `held_for` seconds."""
+    """The rate towards an upstream is now `rate` requests per second, after none at all for `held_for` seconds.
+
+    `rate` None: no rate is configured, only the hold counts.
+    """
 
     name: ClassVar[str] = "rate_changed"
     upstream: str
-    rate: float
+    rate: float | None
     held_for: float
 
 

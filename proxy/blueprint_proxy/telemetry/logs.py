@@ -78,7 +78,7 @@ WORDINGS: dict[type[Any], Wording] = {
     events.CallRefused: Wording("WARNING", "{upstream} {operation}: refused: {reason}"),
     events.WouldHave: Wording("INFO", "{upstream} {operation}: enforce would have done: {what}"),
     events.BodyNotReplayable: Wording("INFO", "{upstream} {operation}: body not kept after {size} bytes: {why}"),
-    events.RateChanged: Wording("INFO", "{upstream}: rate is now {rate:.3g} per second, held for {held_for:.3g} s"),
+    events.RateChanged: Wording("INFO", "{upstream}: rate is now {rate} per second, held for {held_for:.3g} s"),
     events.RepeatRecognised: Wording("INFO", "{upstream} {operation}: an SDK's own repeat answered without an attempt"),
     events.ReplyTruncated: Wording("WARNING", "{upstream} {operation}: reply cut short after {received} bytes"),
     events.BadRequest: Wording("WARNING", "bad request over {peer}, answered {status}: {message}"),
@@ -91,8 +91,9 @@ WORDINGS: dict[type[Any], Wording] = {
     events.SpoolFailed: Wording("ERROR", "the spool of request bodies cannot be written: {reason}"),
 }
 
-WORTH_A_LINE = frozenset({"failed", "throttled", "truncated", "deadline"})
-"""Outcomes of a call that are logged. A refusal has its own event; the caller's own faults and leaving are routine."""
+WORTH_A_LINE = frozenset({"failed", "throttled", "deadline"})
+"""Outcomes of a call that are logged. A refusal and a truncation have their own events; the caller's own faults and
+leaving are routine."""
 
 
 MOST_CHARACTERS = 16_384

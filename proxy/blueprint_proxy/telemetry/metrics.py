@@ -158,7 +158,8 @@ class Metrics:
 
     def rate_changed(self, event: RateChanged) -> None:
         """Keep the rate last set, in requests per second."""
-        self._rates[self._upstream(event.upstream)] = event.rate
+        if event.rate is not None:
+            self._rates[self._upstream(event.upstream)] = event.rate
 
     def snapshot(self) -> Snapshot:
         """Copy every number. To be called on the loop's thread; what it gives may be read on any."""

@@ -85,6 +85,10 @@ class HandWheel:
         self.time = 1000.0
         self.alarms = []
 
+    @property
+    def loop(self):
+        return asyncio.get_running_loop()
+
     def now(self):
         return self.time
 

@@ -5,11 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blueprint_proxy.policies.deadline import (
+    LONGEST_WAIT,
     earliest,
     format_grpc_timeout,
     format_server_timeout,
     grpc_timeout,
     left,
+    patience,
     server_timeout,
     timeout_ms,
 )
@@ -98,3 +100,9 @@ def test_bytes_that_are_no_timeout_raise_nothing_but_value_error(value):
             assert parse(value) >= 0.0
         except ValueError:
             continue
+
+
+def test_a_call_without_a_deadline_has_a_bounded_patience():
+    assert patience(None, 100.0) == LONGEST_WAIT
+    assert patience(130.0, 100.0) == 30.0
+    assert patience(90.0, 100.0) == 0.0
