@@ -13,8 +13,9 @@ from blueprint_proxy.policies.retry import Again, GiveUp, WhyNot, decide
 from blueprint_proxy.telemetry.events import AttemptFailed, RetryAbandoned, RetryScheduled, WouldHave
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from blueprint_proxy.bodies.request import RequestBody
     from blueprint_proxy.calls import Call, Next, Reply
     from blueprint_proxy.telemetry.stream import Telemetry
 
@@ -40,13 +41,16 @@ class RetryFailures:
         self._now = now
         self._chance = chance
 
-    async def __call__(self, call: Call) -> Reply:
+    def __call__(self, call: Call) -> Awaitable[Reply]:
         """Make attempts until one is good or there is a reason not to go on."""
+        body = call.body
+        return self._attempts(call) if isinstance(body, bytes) else self._attempts_with(call, body)
+
+    async def _attempts_with(self, call: Call, body: RequestBody) -> Reply:
         try:
             return await self._attempts(call)
         finally:
-            if not isinstance(call.body, bytes):
-                call.body.release()  # no further attempt will ask for it
+            body.release()  # no further attempt will ask for it
 
     async def _attempts(self, call: Call) -> Reply:
         call.policies.budget.call(self._now())
@@ -63,7 +67,7 @@ class RetryFailures:
                 error = upstream_error
             except Refusal as refusal:
                 return _refused(call, refusal, answer, sent=sent)
-            if reply is not None and reply.verdict in {Verdict.OK, Verdict.FATAL}:
+            if reply is not None and (reply.verdict is Verdict.OK or reply.verdict is Verdict.FATAL):
                 reply.attempts = attempt
                 return reply
             sent = call.sent = sent or error is None or error.sent
