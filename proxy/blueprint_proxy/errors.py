@@ -76,7 +76,8 @@ class Refusal(ProxyError):
     `status` is the HTTP status that the job sees: the reason's own, unless the contract names another one (405, 414,
     421, 431).
     `retry_after` is in seconds. `sent`: False = nothing left this host, True = the upstream may have acted, None =
-    not known or not applicable. `attempts` counts the tries made before giving up.
+    not known or not applicable. `attempts` counts the tries made before giving up. `final`: the proxy has done what it
+    may for this call, and an SDK's own repeat of it would only multiply that.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Refusal(ProxyError):
         retry_after: float | None = None,
         sent: bool | None = None,
         attempts: int = 0,
+        final: bool = False,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(message)
@@ -97,6 +99,7 @@ class Refusal(ProxyError):
         self.retry_after = retry_after
         self.sent = sent
         self.attempts = attempts
+        self.final = final
         self.headers = headers
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.errors import Reason, Refusal, UpstreamUnreachable
 from blueprint_proxy.layers.links import LeadLinksBack
 from blueprint_proxy.pipeline import compose
 from blueprint_proxy.policies.concurrency import Concurrency
@@ -62,14 +62,14 @@ async def test_both_ways_count_in_flight():
 
 
 @virtual_time
-async def test_an_sdks_repeat_of_a_refused_call_meets_no_policy():
+async def test_an_sdks_repeat_of_a_call_given_up_meets_no_policy():
     shared = policies(breaker=breaker())
-    shared.breaker.force_open(START)
-    layers = pipelines(ScriptedUpstream(), Heard(), repeats_known=True)
+    upstream = ScriptedUpstream(*[UpstreamUnreachable("refused")] * 20)
+    layers = pipelines(upstream, Heard(), repeats_known=True)
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
             await layers.guard(call(policies=shared, invocation=b"id-1"))
-        assert refused.value.reason is Reason.BREAKER_OPEN
+        assert refused.value.reason is Reason.UPSTREAM_UNREACHABLE
     assert shared.budget.allowed(START) == 1001.0  # one call, not two: 1.0 * 1 + 100.0 * 10 s
 
 

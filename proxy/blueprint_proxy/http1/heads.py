@@ -86,10 +86,15 @@ class ReplyHead:
     named: frozenset[bytes] = frozenset()
 
 
-def check_partial(buffer: bytes) -> None:
-    """Refuses what no further byte can mend in a request head that has not ended yet, so that nobody waits for it."""
+def check_lines_end(buffer: bytes) -> None:
+    """Refuses a head, whole or not, that ends a line in a bare LF."""
     if buffer.count(b"\n") != buffer.count(b"\r\n"):
         raise MalformedMessage("a line of the head ends in a bare LF")
+
+
+def check_partial(buffer: bytes) -> None:
+    """Refuses what no further byte can mend in a request head that has not ended yet, so that nobody waits for it."""
+    check_lines_end(buffer)
     line = _REQUEST_LINE.match(buffer)
     if line is None:
         if b"\r\n" in buffer or len(buffer) > MAX_TARGET + 32:
@@ -130,7 +135,8 @@ def parse_request(head: bytes) -> RequestHead:  # noqa: C901, PLR0912 -- one pas
             request.length = _length(value)
             continue
         if name in NOTED:
-            request.noted.setdefault(name, value)
+            known = request.noted.get(name)
+            request.noted[name] = value if known is None else known + b", " + value  # RFC 9110 §5.3
             continue
         if name == b"host":
             if request.host is not None:

@@ -241,6 +241,7 @@ class ServerConnection(asyncio.Protocol):
                 interim=self._interim if head.minor else None,
             )
         except Refusal as refusal:
+            refusal.sent = False  # there has been no call yet
             if refusal.reason is Reason.BAD_REQUEST:
                 head.keep_alive = False  # what follows a request that was not understood may not be a request
             self._refuse(refusal, name, request_id)
@@ -331,6 +332,8 @@ class ServerConnection(asyncio.Protocol):
         """A 1xx of the upstream, or our own 100."""
         if self._transport is not None and not self._replying:
             if status == 100 and self._head is not None:
+                if not self._head.expect_continue:
+                    return  # the job did not wait for one, or has had it
                 self._head.expect_continue = False
             phrase = b"Continue" if status == 100 else b"Early Hints" if status == 103 else b""
             self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, fields.raw))

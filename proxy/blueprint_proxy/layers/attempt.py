@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Verdict
@@ -60,9 +61,21 @@ def hint(reply: Reply) -> float | None:
             found.append(parse_retry_after(value, time.time()))
         elif lower == b"retry-after-ms":
             found.append(parse_retry_after_ms(value))
-    if isinstance(reply.body, bytes) and b"retryDelay" in reply.body:
-        found.append(retry_info(reply.body))
+    if isinstance(reply.body, bytes):
+        found.append(retry_info(_plain(reply.body, reply.headers.get(b"content-encoding"))))
     return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def _plain(body: bytes, coding: bytes | None) -> bytes:
+    """The body as it was before gzip or deflate, for reading only, up to WHOLE_FAILURE bytes; b"" for other codings."""
+    if coding is None or coding.lower() == b"identity":
+        return body
+    if coding.lower() not in {b"gzip", b"x-gzip", b"deflate"}:
+        return b""
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, WHOLE_FAILURE)
+    except zlib.error:
+        return b""
 
 
 def _with_what_is_left(headers: Fields, left: float) -> Fields:

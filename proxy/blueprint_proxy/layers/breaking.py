@@ -64,8 +64,10 @@ class BreakCircuits:
         except UpstreamError:
             breaker.settle(permit, self._now(), Outcome.FAILURE)
             raise
-        except BaseException:
+        except BaseException as error:
             breaker.settle(permit, self._now(), Outcome.UNKNOWN)
+            if isinstance(error, Refusal) and error.sent is False:
+                call.attempts -= 1  # a layer further in refused it: no attempt was made
             raise
         body = reply.body
         outcome = _OUTCOMES[reply.verdict]

@@ -62,6 +62,7 @@ class KeepDeadline:
         refusal = deadline_exceeded(self._sweep.now() - call.arrived, doing=doing)
         refusal.attempts = call.attempts
         refusal.sent = False if not call.sent else None if call.repeatable else True
+        refusal.final = call.sent
         return refusal
 
     def _break_off(self, call: Call, body: BodyStream) -> None:

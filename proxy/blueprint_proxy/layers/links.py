@@ -52,7 +52,10 @@ class LeadLinksBack:
         plain = call.headers.without(_ACCEPT_ENCODING).plus((b"Accept-Encoding", b"identity"))
         reply = await self._next(call.with_headers(plain))
         reply.headers = self._led(reply.headers, call.public_url)
-        if reply.status >= 300 or not _is_json(reply.headers) or call.method == "HEAD":
+        if reply.status >= 300 or not _is_json(reply.headers):
+            return reply
+        if call.method == "HEAD":
+            reply.headers = reply.headers.without(_CONTENT_LENGTH)  # a GET's would be another one
             return reply
         document = reply.body if isinstance(reply.body, bytes) else await reply.body.whole(LARGEST)
         if document is None:

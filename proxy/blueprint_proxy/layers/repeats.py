@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Reply
 from blueprint_proxy.errors import Refusal
-from blueprint_proxy.telemetry.events import RepeatRecognised, WouldHave
+from blueprint_proxy.telemetry.events import RepeatRecognised
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,21 +42,23 @@ class AnswerRepeats:
         self._size = 0
 
     def __call__(self, call: Call) -> Awaitable[Reply]:
-        """Pass on what no SDK has marked."""
-        return self._next(call) if call.invocation is None else self._remembering(call, call.invocation)
+        """Pass on what no SDK has marked, and what is only observed: there nothing is given up by us."""
+        if call.invocation is None or call.policies.observing:
+            return self._next(call)
+        return self._remembering(call, call.invocation)
 
     async def _remembering(self, call: Call, invocation: bytes) -> Reply:
         if self._outcomes:
             known = self._known(_key(call, invocation))
             if known is not None:
-                if not call.policies.observing:
-                    self._emit(RepeatRecognised(call.upstream, call.operation, call.request_id))
-                    return _again(*known)
-                self._emit(WouldHave(call.upstream, call.operation, call.request_id, "repeat"))
+                self._emit(RepeatRecognised(call.upstream, call.operation, call.request_id))
+                return _again(*known)
         try:
             reply = await self._next(call)
         except Refusal as refusal:
-            self._remember(_key(call, invocation), _copy(refusal, refusal.retry_after), refusal.retry_after)
+            # Without either, the proxy has spent nothing on it, and a repeat is the SDK's right.
+            if refusal.final or refusal.retry_after is not None:
+                self._remember(_key(call, invocation), _copy(refusal, refusal.retry_after), refusal.retry_after)
             raise
         if reply.error is not None and isinstance(reply.body, bytes):
             self._remember(_key(call, invocation), reply, reply.retry_after)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.calls import Verdict
-from blueprint_proxy.errors import Reason, Refusal, UpstreamError
+from blueprint_proxy.errors import Reason, Refusal, UpstreamError, UpstreamTruncated
 from blueprint_proxy.policies.deadline import patience
 from blueprint_proxy.policies.retry import Again, GiveUp, WhyNot, decide
 from blueprint_proxy.telemetry.events import AttemptFailed, RetryAbandoned, RetryScheduled, WouldHave
@@ -125,14 +125,18 @@ class RetryFailures:
         return decision
 
 
-def unreachable(call: Call, error: UpstreamError, *, sent: bool) -> Refusal:
-    """The refusal of a call that no attempt brought an answer for. `sent`: whether any of them may have reached it."""
+def unreachable(call: Call, error: UpstreamError, *, sent: bool, final: bool = False) -> Refusal:
+    """The refusal of a call that no attempt brought a whole answer for.
+
+    `sent`: whether any of them may have reached the upstream. `final`: it could have been repeated and was given up.
+    """
     tries = f" after {call.attempts} attempts" if call.attempts > 1 else ""
     return Refusal(
-        Reason.UPSTREAM_UNREACHABLE,
+        Reason.UPSTREAM_TRUNCATED if isinstance(error, UpstreamTruncated) else Reason.UPSTREAM_UNREACHABLE,
         f"upstream {call.upstream}, {call.operation}: {error.message}{tries}",
         sent=_known(call, sent=sent),
         attempts=call.attempts,
+        final=final,
     )
 
 
@@ -183,7 +187,7 @@ def _end(
         return _given_up(answer, attempt, Reason.ATTEMPTS_EXHAUSTED)
     if error is None:
         raise AssertionError("an attempt ends with a reply or an error")
-    raise unreachable(call, error, sent=sent) from error
+    raise unreachable(call, error, sent=sent, final=why in _GIVEN_UP) from error
 
 
 def _given_up(answer: Reply, attempts: int, reason: Reason) -> Reply:

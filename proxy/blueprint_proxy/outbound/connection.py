@@ -14,7 +14,7 @@ from blueprint_proxy.calls import Reply
 from blueprint_proxy.errors import AttemptTimedOut, ProxyError, UpstreamBroke, UpstreamTruncated
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, Reader, UntilCloseReader, chunk, last_chunk
 from blueprint_proxy.http1.fields import Fields
-from blueprint_proxy.http1.heads import MAX_HEAD, MalformedMessage, ReplyHead, parse_reply
+from blueprint_proxy.http1.heads import MAX_HEAD, MalformedMessage, ReplyHead, check_lines_end, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,9 @@ MAX_INTERIM = 100
 """1xx replies to one request. An upstream that says it is still at work says so every few seconds."""
 WHOLE = 64 * 1024
 """A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
+
+
+_CONTENT_LENGTH = frozenset({b"content-length"})
 
 
 class StaleConnection(UpstreamBroke):
@@ -121,6 +124,7 @@ class ClientConnection(asyncio.Protocol):
                 end = data.find(b"\r\n\r\n")
                 if end < 0:
                     self._buffer = data
+                    check_lines_end(data)
                     if len(data) > MAX_HEAD:
                         self._fail(UpstreamBroke(f"the reply's head is larger than {MAX_HEAD} bytes", sent=True))
                     return
@@ -197,6 +201,10 @@ class ClientConnection(asyncio.Protocol):
         reply = Reply(status, head.fields, b"", reason=head.reason, framed=head.length is not None, minor=head.minor)
         self._persists = head.keep_alive
         if call.method == "HEAD" or status in {204, 304}:
+            if (
+                status == 204 and reply.framed
+            ):  # it must not have one (RFC 9110 §8.6), and some would wait for the bytes
+                reply.headers = head.fields.without(_CONTENT_LENGTH)
             self._give(reply, rest)
         elif head.length is not None:
             if len(rest) >= head.length:
@@ -206,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
                 reader = LengthReader(head.length)
                 self._stream_to(reply, reader, reader.feed(rest) if rest else [])
         elif head.chunked:
-            chunked = ChunkedReader()
+            chunked = ChunkedReader(head.named)
             pieces = chunked.feed(rest) if rest else []
             if chunked.done and not chunked.trailers.raw:
                 reply.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -17,7 +17,7 @@ from blueprint_proxy.policies.deadline import earliest, grpc_timeout, server_tim
 from blueprint_proxy.policies.policy_set import PolicySet
 from blueprint_proxy.policies.rate import TokenBucket
 from blueprint_proxy.policies.retry import RetryPolicy
-from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged, CallRefused, WouldHave
+from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged, CallRefused, SpoolFailed, WouldHave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -198,6 +198,9 @@ class Upstream:
         keeps = enforcing and call.settings.retry.attempts > 1 and call.repeatable
 
         def lost(why: str, received: int) -> None:
+            why, _, detail = why.partition(": ")
+            if detail:
+                self._emit(SpoolFailed(detail))
             self._emit(BodyNotReplayable(call.upstream, call.operation, call.request_id, why, received))
 
         return RequestBody(

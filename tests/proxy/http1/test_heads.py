@@ -439,8 +439,8 @@ def test_fields_read_here_too_pass_on() -> None:
     assert head.fields.raw == b"".join(line + b"\r\n" for line in lines)
 
 
-def test_of_two_fields_read_here_the_first_counts() -> None:
-    assert request(b"x-request-id: a", b"x-request-id: b").noted == {b"x-request-id": b"a"}
+def test_two_fields_of_one_name_read_here_are_one_list() -> None:
+    assert request(b"x-request-id: a", b"x-request-id: b").noted == {b"x-request-id": b"a, b"}
 
 
 def test_a_value_that_looks_like_a_field_line_is_none() -> None:

@@ -1,10 +1,12 @@
 """One attempt: what goes up of the deadline, and what its outcome means."""
 
 import asyncio
+import gzip
+import zlib
 
 import pytest
 
-from blueprint_proxy.calls import Verdict
+from blueprint_proxy.calls import Reply, Verdict
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.layers.attempt import WHOLE_FAILURE, MakeAttempt, hint
 from blueprint_proxy.upstreams.http import HttpKind
@@ -116,3 +118,15 @@ async def test_relaying_passes_a_failure_on_as_it_comes():
 )
 def test_the_longest_hint_counts(fields, body, expected):
     assert hint(reply(503, body, *fields)) == expected
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"x-gzip", b"identity"])
+def test_a_retry_info_in_a_coded_body_is_found(coding):
+    body = b'{"error": {"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3s"}]}}'
+    coded = {b"gzip": gzip.compress, b"x-gzip": gzip.compress, b"deflate": zlib.compress}.get(coding, bytes)(body)
+    assert hint(Reply(429, Fields.of([(b"Content-Encoding", coding)]), coded)) == 3.0
+
+
+def test_a_body_that_only_claims_to_be_coded_has_no_hint():
+    assert hint(Reply(429, Fields.of([(b"Content-Encoding", b"gzip")]), b"retryDelay")) is None
+    assert hint(Reply(429, Fields.of([(b"Content-Encoding", b"br")]), b"retryDelay")) is None

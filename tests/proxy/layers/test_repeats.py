@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from blueprint_proxy.errors import Reason, Refusal, UpstreamUnreachable
+from blueprint_proxy.errors import Reason, Refusal, UpstreamBroke, UpstreamUnreachable
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.layers import repeats
 from blueprint_proxy.layers.repeats import AnswerRepeats
@@ -149,14 +149,14 @@ async def test_a_remembered_refusal_keeps_no_call_in_memory():
 
 
 @virtual_time
-async def test_observing_records_the_repeat_and_lets_it_through():
+async def test_observing_gives_up_nothing_and_so_recognises_no_repeat():
     heard, upstream = Heard(), ScriptedUpstream(UpstreamUnreachable("refused"))
     send = layers(upstream, heard)
     for _ in range(2):
         with pytest.raises(Refusal):
             await send(marked(policies=policies(observing=True)))
     assert len(upstream.calls) == 2
-    assert "repeat" in [event["what"] for event in heard.all("would_have")]
+    assert "repeat" not in [event["what"] for event in heard.all("would_have")]
 
 
 def given_up(body):
@@ -166,4 +166,29 @@ def given_up(body):
 
 
 def refuse(_):
-    raise Refusal(Reason.OVERLOADED, "no", sent=False)
+    raise Refusal(Reason.UPSTREAM_UNREACHABLE, "no", sent=False, final=True)
+
+
+@virtual_time
+async def test_a_call_that_may_not_be_repeated_is_the_sdks_to_repeat():
+    heard, upstream = Heard(), ScriptedUpstream(UpstreamBroke("reset", sent=True), 200)
+    send = layers(upstream, heard)
+    with pytest.raises(Refusal):
+        await send(marked(repeatable=False))
+    assert (await send(marked(repeatable=False))).status == 200
+    assert heard.all("repeat_recognised") == []
+
+
+@virtual_time
+async def test_a_refusal_that_names_no_time_is_decided_anew():
+    heard = Heard()
+    layer = AnswerRepeats(
+        ScriptedUpstream(overloaded, 200), telemetry=heard.telemetry, now=asyncio.get_running_loop().time
+    )
+    with pytest.raises(Refusal):
+        await layer(marked())
+    assert (await layer(marked())).status == 200
+
+
+def overloaded(_):
+    raise Refusal(Reason.OVERLOADED, "the queue is full", sent=False)
