@@ -90,6 +90,8 @@ class Overview:
             )
         for breaker in breakers.values() if owner is None else [breakers[owner]]:
             _act(breaker, action, self._now())
+        if action == "reset" and owner is None:
+            upstream.forget_holds()
 
 
 def _act(breaker: Breaker, action: Action, now: float) -> None:

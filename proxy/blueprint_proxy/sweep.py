@@ -51,8 +51,9 @@ class Sweep:
     def at(self, when: float, action: Callable[[], None]) -> Alarm:
         """Calls `action` once, at most GRAIN seconds after `when`."""
         number = math.ceil(when / GRAIN)
-        if self._timer is None:
+        if not self._buckets:  # inside a tick the others still count on where the wheel stands
             self._swept = max(self._swept, int(self.loop.time() / GRAIN))
+        if self._timer is None:
             self._timer = self.loop.call_at((self._swept + 1) * GRAIN, self._tick)
         if number <= self._swept:
             number = self._swept + 1

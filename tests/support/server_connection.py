@@ -36,6 +36,9 @@ class RememberingTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return bool(set(self.ended) & {"close", "abort"})
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

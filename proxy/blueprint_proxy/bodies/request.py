@@ -68,7 +68,7 @@ class RequestBody:
         self._overflow_size = 0
         self._sink: Sink | None = None
         self._taker = 0  # tells a disk read of an earlier attempt from the present one's
-        self._started = self._live = self._sink_paused = self._reading = False
+        self._started = self._live = self._sink_paused = self._reading = self._released = False
         self._piece = self._offset = 0
 
     @property
@@ -86,7 +86,7 @@ class RequestBody:
                 message = f"a request body of more than {self._limit} bytes, which is this upstream's limit"
                 self.fail(Refusal(Reason.TOO_LARGE, message))
             return
-        kept = not self._lost and self._keep(data)
+        kept = not self._lost and not self._overflow and self._keep(data)
         if self._live and self._sink is not None:
             self._sink.body_data(data)
         elif not kept and not self._out_of_reach:
@@ -156,9 +156,15 @@ class RequestBody:
 
     def release(self) -> None:
         """No other attempt will come: what was kept for one can go."""
-        self._lost = self._started = True
+        self._lost = self._started = self._released = True
         if self._live or self._sink is None:
             self._forget()
+        self._throttle()
+
+    @property
+    def _between(self) -> bool:
+        """Whether an attempt has ended and another may come: what cannot be kept waits for it, with the job paused."""
+        return self._started and self._sink is None and not self._released
 
     @property
     def _out_of_reach(self) -> bool:
@@ -174,7 +180,8 @@ class RequestBody:
             return True
         size = self._spool.size if self._spool is not None else 0
         if self._directory is None or size + len(data) > self._spool_limit:
-            self._lose("too_large")
+            if not self._between:
+                self._lose("too_large")
             return False
         if self._spool is None:
             self._spool = Spool(self._directory, self._spool_failed)
@@ -201,7 +208,8 @@ class RequestBody:
 
     def _spool_failed(self, error: OSError, unwritten: bytes) -> None:
         live = self._live
-        self._lose(f"spool_failed: {error.strerror or error}")
+        if not unwritten or not self._between:
+            self._lose(f"spool_failed: {error.strerror or error}")
         if unwritten and not live and not self._out_of_reach:
             self._overflow.insert(0, unwritten)
             self._overflow_size += len(unwritten)
@@ -223,6 +231,7 @@ class RequestBody:
             elif self._spool is not None and self._offset < self._spool.size:
                 return  # the rest is on its way to the disk: _written comes back
             elif self._overflow:
+                self._lose("too_large")  # it goes once, and is nowhere else
                 piece = self._overflow.pop(0)
                 self._overflow_size -= len(piece)
                 self._sink.body_data(piece)

@@ -165,6 +165,7 @@ def parse_request(head: bytes) -> RequestHead:  # noqa: C901, PLR0912 -- one pas
         request.named = _named(connection)
         if request.named:
             request.fields = request.fields.without(request.named)
+            request.noted = {name: value for name, value in request.noted.items() if name not in request.named}
     return request
 
 

@@ -26,7 +26,7 @@ from blueprint_proxy.http1.heads import (
 from blueprint_proxy.inbound.answers import PHRASES, answer
 from blueprint_proxy.inbound.peers import is_gone
 from blueprint_proxy.inbound.routing import route
-from blueprint_proxy.telemetry.events import BadRequest
+from blueprint_proxy.telemetry.events import BadRequest, CallRefused
 
 if TYPE_CHECKING:
     from blueprint_proxy.bodies.request import RequestBody
@@ -44,6 +44,8 @@ CONTINUE_TIME = 1.0
 """Seconds after which a job that waits for 100 Continue is told to go on, when the upstream has not said anything."""
 LINGER_TIME = 2.0
 """Seconds in which a connection that closes early is still read: a reset would destroy the answer on its way."""
+BODY_CHECK = 5.0
+"""Seconds between two looks at a job that is sending a body."""
 PEER_CHECK = 1.0
 """Seconds between two looks whether a half-closed connection's job still lives."""
 MAX_PIPELINED = 64 * 1024
@@ -65,7 +67,10 @@ class ServerConnection(asyncio.Protocol):
         self._buffer = b""
         self._at = 0  # where the next request begins in it: many may have come at once
         self._busy = False
+        self._partial = False  # whether a head has begun and not ended
+        self._until_close = False  # whether the reply under way ends with the connection
         self._closing = False
+        self._unflushed = 0
         self._half_closed = False
         self._head: RequestHead | None = None
         self._last_head: RequestHead | None = None
@@ -113,8 +118,10 @@ class ServerConnection(asyncio.Protocol):
         if self._reader is not None:
             self._job_left()
             return False
-        if not self._busy and not self._buffer:
-            return False
+        transport = self._transport
+        over_tls = transport is not None and transport.get_extra_info("ssl_object") is not None
+        if self._closing or over_tls or (not self._busy and not self._buffer):
+            return False  # TLS has no half-close: the job is gone
         # A half-close is a job that has said all it wanted to say and waits for the answer.
         self._half_closed = True
         self._arm(PEER_CHECK)
@@ -150,8 +157,12 @@ class ServerConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        """Ends the connection at once, never so that a reply under way could be taken for whole."""
         if self._transport is not None:
-            self._transport.abort()
+            if self._until_close:
+                _reset(self._transport)
+            else:
+                self._transport.abort()
 
     # the request
 
@@ -165,7 +176,8 @@ class ServerConnection(asyncio.Protocol):
             if end < 0:
                 self._buffer, self._at = data[at:], 0
                 check_partial(self._buffer)
-                if self._buffer:
+                if self._buffer and not self._partial:
+                    self._partial = True
                     self._since = self._sweep.now()
                     self._arm(HEAD_TIME)
                 return False
@@ -198,6 +210,7 @@ class ServerConnection(asyncio.Protocol):
     def _begin(self, head: RequestHead, at: int) -> None:
         """Takes `head` as the present request; its body and whatever follows stand at `at` of the buffer."""
         self._busy = True
+        self._partial = False
         self._head = head
         self._replying = False
         whole: bytes | None = b""
@@ -216,6 +229,8 @@ class ServerConnection(asyncio.Protocol):
             self._buffer, self._at = b"", 0
         else:
             self._at = at
+        if len(self._buffer) - self._at <= MAX_PIPELINED:
+            self.resume_body()
         self._call(head, whole, rest)
 
     def _call(self, head: RequestHead, whole: bytes | None, rest: bytes) -> None:
@@ -244,6 +259,8 @@ class ServerConnection(asyncio.Protocol):
             refusal.sent = False  # there has been no call yet
             if refusal.reason is Reason.BAD_REQUEST:
                 head.keep_alive = False  # what follows a request that was not understood may not be a request
+            if not name:
+                listener.telemetry.emit(CallRefused("", "", request_id, refusal.reason.value, refusal.retry_after))
             self._refuse(refusal, name, request_id)
             return
         if whole is None:
@@ -260,9 +277,8 @@ class ServerConnection(asyncio.Protocol):
     def _begin_body(self, body: RequestBody, rest: bytes, *, waits: bool) -> None:
         """`rest` is what came of it with the head; `waits`: the job sends the others after a 100 Continue."""
         self._body = body
-        self.resume_body()
         self._since = self._sweep.now()
-        self._arm(CONTINUE_TIME if waits and not rest else STALL_TIME)
+        self._arm(CONTINUE_TIME if waits and not rest else BODY_CHECK)
         if rest:
             self._read_body(rest)
 
@@ -400,6 +416,7 @@ class ServerConnection(asyncio.Protocol):
                 extra += b"Transfer-Encoding: chunked\r\n"
             elif head is not None:
                 head.keep_alive = False
+                self._until_close = True
         if head is None or not head.keep_alive or listener.draining or self._reader is not None:
             extra += b"Connection: close\r\n"
             if head is not None:
@@ -454,8 +471,8 @@ class ServerConnection(asyncio.Protocol):
         if transport is None:
             return
         self._flush()
-        if self._head is not None and not self._head.minor and not self._chunked:
-            _reset(transport)  # a body that only the end of the connection ends: a clean one would be a lie
+        if self._until_close:
+            _reset(transport)
         else:
             transport.close()
 
@@ -469,6 +486,8 @@ class ServerConnection(asyncio.Protocol):
             self._linger()
         elif not head.keep_alive or self._listener.draining or (self._half_closed and not self._buffer):
             self._closing = True
+            self._since = self._sweep.now()
+            self._arm(LINGER_TIME)
             transport.close()
         else:
             self._busy = False
@@ -481,8 +500,6 @@ class ServerConnection(asyncio.Protocol):
         """On to a request that came while the one before it was answered, unless the job does not read its answers."""
         if self._busy or self._closing or self._write_paused or self._transport is None:
             return
-        if len(self._buffer) - self._at <= MAX_PIPELINED:
-            self.resume_body()
         if not self._next_request() and self._half_closed:
             self._transport.close()  # what is left is no request, and no more will come
 
@@ -544,33 +561,52 @@ class ServerConnection(asyncio.Protocol):
 
     def _look(self) -> None:
         self._alarm = None
-        transport = self._transport
-        if transport is None:
+        if self._transport is None:
             return
         silent = self._sweep.now() - self._since
         if self._closing:
-            transport.abort()
-            return
-        if self._half_closed:
-            if is_gone(cast("socket.socket", transport.get_extra_info("socket"))):
-                transport.abort()
-                return
-            self._arm(PEER_CHECK)
+            self._look_while_closing(self._transport, silent)
+        elif self._half_closed or (self._reader is not None and self._reading_paused):
+            self._look_for_the_job(self._transport)
         elif self._reader is not None:
-            if self._head is not None and self._head.expect_continue and not self._replying:
+            if self._head is not None and self._head.expect_continue:
                 self._interim(100, Fields())
-            if silent > STALL_TIME and not self._reading_paused:
-                transport.abort()
-                return
-            self._arm(STALL_TIME)
+            if silent > STALL_TIME:
+                self.abort()
+            else:
+                self._arm(BODY_CHECK)
         elif self._busy:
             self._arm(IDLE_TIME)
-        elif self._buffer and silent > HEAD_TIME:
+        elif self._partial and silent > HEAD_TIME:
             self._reject(MalformedMessage("the request's head did not come to its end in time", 408))
         elif silent > IDLE_TIME:
-            transport.close()
+            self._transport.close()
         else:
-            self._arm(HEAD_TIME if self._buffer else IDLE_TIME)
+            self._arm(HEAD_TIME if self._partial else IDLE_TIME)
+
+    def _look_while_closing(self, transport: asyncio.Transport, silent: float) -> None:
+        """What is written still has to reach the job; one that takes nothing for long is given up."""
+        unflushed = transport.get_write_buffer_size()
+        if unflushed != self._unflushed:
+            self._unflushed, self._since = unflushed, self._sweep.now()
+        elif not unflushed or silent > STALL_TIME:
+            self.abort()
+            return
+        self._arm(LINGER_TIME)
+
+    def _look_for_the_job(self, transport: asyncio.Transport) -> None:
+        """Nothing is read from the job, so only the kernel can say that it left; its tables are read in a thread."""
+
+        def found(look: asyncio.Future[bool]) -> None:
+            if self._transport is None:
+                return
+            if not look.cancelled() and look.result():
+                self.abort()
+            elif self._alarm is None:
+                self._arm(PEER_CHECK if self._half_closed else BODY_CHECK)
+
+        ends = cast("socket.socket", transport.get_extra_info("socket"))
+        self._loop.run_in_executor(None, is_gone, ends).add_done_callback(found)
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -78,7 +78,7 @@ class AnswerRepeats:
 
     def _remember(self, key: _Key, outcome: Reply | Refusal, come_back: float | None) -> None:
         self._forget(key)
-        size = len(key[2]) + _size(outcome)
+        size = sum(len(part) for part in key if part is not None) + _size(outcome)
         self._outcomes[key] = (self._now() + (STANDS if come_back is None else come_back), outcome, size)
         self._size += size
         while self._size > LARGEST_MEMORY or len(self._outcomes) > REMEMBERED:

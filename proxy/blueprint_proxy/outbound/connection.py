@@ -60,6 +60,7 @@ class ClientConnection(asyncio.Protocol):
         self._read_paused = False
         self._alarm: Alarm | None = None
         self._alarm_at = 0.0
+        self._ended = False
         self._last_raw = b""
         self._last_head: ReplyHead | None = None
         self._began = self._active = 0.0
@@ -143,7 +144,11 @@ class ClientConnection(asyncio.Protocol):
         return self._last_head
 
     def eof_received(self) -> bool:
-        """An upstream that sends no more closes: the transport does the same."""
+        """An upstream that sends no more closes: the transport does the same.
+
+        Over TLS it comes only after a close_notify: an end without one may be a cut (RFC 9112 §9.8).
+        """
+        self._ended = True
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -154,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
             self._alarm = None
         self._on_lost(self)
         stream = self._stream
-        if stream is not None and isinstance(self._reader, UntilCloseReader) and error is None:
+        if stream is not None and isinstance(self._reader, UntilCloseReader) and error is None and self._ended:
             self._settle()
             stream.end(Fields())
             return

@@ -7,6 +7,9 @@ was made, and reservations stay first in, first out.
 
 from __future__ import annotations
 
+LONGEST_HOLD = 600.0
+"""Seconds that one 429 holds all others: a longer hint (a day's quota) may speak of one operation alone."""
+
 _CUT = 0.5
 _CUT_EVERY = 1.0  # seconds: one burst of 429s is one piece of news
 _FLOOR = 1 / 20  # of the configured rate
@@ -65,10 +68,11 @@ class TokenBucket:
     def throttled(self, now: float, hint: float | None) -> None:
         """Take in a 429: halve the rate, at most once a second and not below a twentieth, and drop the saved credit.
 
-        A `hint` in seconds holds everybody until it has passed; of several holds the latest end counts.
+        A `hint` in seconds holds everybody until it has passed, LONGEST_HOLD at most; of several holds the latest end
+        counts.
         """
         if hint is not None:
-            self._held_until = max(self._held_until, now + hint)
+            self._held_until = max(self._held_until, now + min(hint, LONGEST_HOLD))
         if self._configured is None:
             return
         if now - self._cut_at >= _CUT_EVERY:
@@ -88,6 +92,12 @@ class TokenBucket:
         if self._slot < now:
             # Credit is counted in calls, not in seconds: at the new rate the same calls are less time.
             self._slot = now - (now - self._slot) * self._interval / before
+
+    def reset(self) -> None:
+        """Forget the hold and what throttling took from the rate."""
+        self._held_until = self._slot = self._cut_at = float("-inf")
+        self._rate = self._configured or 0.0
+        self._interval = 1.0 / self._configured if self._configured else 0.0
 
     def held_for(self, now: float) -> float:
         """Seconds left of the hold. Under a millisecond is none: timers fire that early, and a slot would be lost."""

@@ -138,6 +138,12 @@ class Upstream:
             repeatable = settings.operation_class != "unsafe"
         headers = head.fields
         if self._drops_credentials is not None:
+            if headers.get(b"origin") is not None:
+                raise Refusal(
+                    Reason.FORBIDDEN,
+                    f"a web page's request (it has an Origin) may not spend the credential of upstream {self.name}",
+                    sent=False,
+                )
             headers = headers.without(self._drops_credentials)
             target = _without_parameters(target, self.kind.credential_parameters)
         enforcing = settings.mode == "enforce"
@@ -186,6 +192,12 @@ class Upstream:
     def breakers(self) -> dict[str, Breaker]:
         """By owner: "" is the upstream's own, else the pattern that configured it."""
         return {owner: policy for (_, owner), (_, policy) in self.stateful.items() if isinstance(policy, Breaker)}
+
+    def forget_holds(self) -> None:
+        """Lets calls go again that a 429 made wait."""
+        for _, policy in self.stateful.values():
+            if isinstance(policy, TokenBucket):
+                policy.reset()
 
     @property
     def queued(self) -> int:

@@ -603,15 +603,33 @@ def test_a_full_disk_after_the_limit_keeps_the_order_and_is_no_second_loss(disk)
     assert lost == ["too_large"]
 
 
-def test_a_full_disk_between_two_attempts_leaves_nothing(disk):
+def test_a_full_disk_between_two_attempts_leaves_the_body_to_the_next_one(disk):
     job = Job()
     body = body_of(b"1", b"2345", job=job, memory=1, spool=100, directory=Path("broken"))
     body.start(Attempt())
     body.stop()
     disk[0].write(100)
+    assert body.replayable
+    assert job.paused
+    body.start(last := Attempt())
+    assert last.bytes == b"12345"
     assert not body.replayable
-    assert kept_bytes(body) == 0
     assert not job.paused
+
+
+def test_what_does_not_fit_between_two_attempts_waits_for_the_next_one():
+    job = Job()
+    body = body_of(b"12", job=job, memory=3)
+    body.start(Attempt())
+    body.stop()
+    body.feed(b"345")
+    body.feed(b"6")
+    assert body.replayable
+    assert job.paused
+    body.start(last := Attempt())
+    body.end(TRAILERS)
+    assert last.bytes == b"123456"
+    assert not body.replayable
 
 
 @pytest.mark.parametrize("job_has_ended", [True, False])

@@ -273,10 +273,23 @@ async def test_a_body_without_framing_ends_with_the_connection(a_call, take):
     taker = take((await future).body)
     peer.say(b"cd")
     assert taker.ends == []
+    peer.connection.eof_received()
     peer.hang_up()
     assert taker.bytes == b"abcd"
     assert taker.ends == [Fields()]
     assert not peer.idle
+
+
+@virtual_time
+async def test_a_body_without_framing_that_ends_without_a_close_is_cut(a_call, take):
+    """Over TLS an end without close_notify brings no eof_received: it may be anybody's."""
+    peer = Peer()
+    future = peer.send(a_call())
+    peer.say(b"HTTP/1.1 200 OK\r\n\r\nab")
+    taker = take((await future).body)
+    peer.hang_up()
+    [error] = taker.ends
+    assert isinstance(error, UpstreamTruncated)
 
 
 # a reply that breaks
