@@ -57,7 +57,8 @@ EVERY_KIND: dict[str, Default] = {
         "opens for a job that calls too seldom for a ratio; the guide's 5 in one minute never came on slow failures",
     ),
     "breaker.age": Default(
-        "120s", "a hang brings no failures to count: 50 timeouts of 62 s left the guide's breaker closed"
+        "45s",
+        "a hang brings no failures to count (50 timeouts of 62 s left the guide's breaker closed); before first_byte",
     ),
     "breaker.open": Default("5s", "a restart is noticed soon; the period grows while probes fail"),
     "breaker.open_cap": Default("2m", "an upstream that is back is used again after two minutes at most"),
@@ -105,7 +106,7 @@ BY_KIND: dict[str, dict[str, Default]] = {
             "the API's transient statuses; the jobs raised 429 at once and repeated 400",
         ),
         "breaker.age": Default(
-            "6m", "longer than the longest thinking (first_byte 5m), so that only a hang reaches it"
+            "4m", "longer than thinking models take; before first_byte, which only then fails the call itself"
         ),
         "concurrency.limit": Default(64, "a generation is large and slow; more at once only meet the quota"),
         "rate.per_second": Default(
@@ -119,7 +120,7 @@ BY_KIND: dict[str, dict[str, Default]] = {
             "the service waits up to 60 s for its lock and runs up to 120 s; the guide's 15 s gave up before",
         ),
         "retry.attempts": Default(1, "a repeat queues behind its own first try until merging is built"),
-        "breaker.age": Default("6m", "longer than the service's slowest answer (180 s) with one more call ahead of it"),
+        "breaker.age": Default("190s", "longer than the service's slowest answer (180 s); before first_byte"),
         "concurrency.limit": Default(
             1, "the service holds one lock: a second call only waits inside it, on its own clock"
         ),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
 
+LOOK = 0.1
+"""Seconds between two looks of a queued call at the breaker."""
 SPREAD = 0.25
 """Seconds over which the waiters of a hold come back where no rate spaces them."""
 
@@ -57,6 +59,8 @@ class AdmitAttempts:
                 await self._wait_for_rate(call, wait)
             if concurrency.limit is None or concurrency.active < concurrency.limit:
                 concurrency.enter(None)
+            elif policies.breaker.state(self._now()) is State.HALF_OPEN:
+                placed = False  # those that hung hold all places, and only a probe can tell that it is over
             else:
                 await self._queue(call, concurrency)
         try:
@@ -125,6 +129,7 @@ class AdmitAttempts:
                 sent=False,
             )
         limit = call.settings.concurrency.queue_timeout
+        self._look(call, ticket)
         try:
             with Limit(self._sweep, self._now() + limit, partial(_queue_timeout, call, limit)):
                 await ticket
@@ -132,6 +137,17 @@ class AdmitAttempts:
             if not concurrency.withdraw(ticket):
                 _leave(concurrency)
             raise
+
+    def _look(self, call: Call, ticket: asyncio.Future[None]) -> None:
+        """Takes a waiting call out of the queue when the breaker opens: those it waits for may be hanging."""
+        if ticket.done():
+            return
+        try:
+            _refuse_while_open(call, self._now())
+        except Refusal as refusal:
+            ticket.set_exception(refusal)
+        else:
+            self._sweep.at(self._now() + LOOK, partial(self._look, call, ticket))
 
     def _learn(self, call: Call, reply: Reply) -> None:
         rate = call.policies.rate

@@ -19,3 +19,9 @@ def test_a_default_of_one_kind_does_not_leak_into_another():
     assert upstreams["gcs"].for_operation("x", "GET", "/").deadline is None
     assert upstreams["gemini"].for_operation("x", "GET", "/").deadline == 600
     assert upstreams["particulate"].for_operation("x", "GET", "/").deadline == 300
+
+
+@pytest.mark.parametrize("kind", ["http", "gcs", "gemini", "particulate"])
+def test_a_hang_opens_the_breaker_before_its_calls_time_out(kind):
+    values = default_values(kind)
+    assert values["breaker.age"] < values["timeouts.first_byte"]

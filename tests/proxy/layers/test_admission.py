@@ -323,3 +323,24 @@ async def test_observing_neither_waits_nor_refuses_and_records_both():
     await cancelled(holder)
     assert shared.concurrency.active == 0
     assert asyncio.get_running_loop().time() == START
+
+
+@virtual_time
+async def test_a_queued_call_is_refused_when_the_breaker_opens():
+    shared = policies(concurrency=Concurrency(1, 10), breaker=breaker())
+    layers = pipelines(ScriptedUpstream("hang", "hang"), Heard())
+    async with asyncio.TaskGroup() as group:
+        hanging = group.create_task(layers.guard(call(policies=shared)))
+        await asyncio.sleep(0.01)
+        queued = group.create_task(refused(layers.guard(call(policies=shared))))
+        await asyncio.sleep(0.01)
+        shared.breaker.force_open(asyncio.get_running_loop().time())
+        assert (await queued).reason is Reason.BREAKER_OPEN
+        assert shared.concurrency.queued == 0
+        hanging.cancel()
+
+
+async def refused(reply):
+    with pytest.raises(Refusal) as caught:
+        await reply
+    return caught.value
