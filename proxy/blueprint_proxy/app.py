@@ -265,11 +265,11 @@ def _settle_garbage_collection() -> None:
     """What start-up made lives as long as the process: nothing to look through again.
 
     A call makes some dozens of objects, nearly all freed by their counts. At the default threshold of 700 a hundred
-    calls in flight set off a collection every few calls, a tenth of all CPU; cycles are rare and can wait for 25,000.
+    calls in flight set off a collection every few calls, a tenth of all CPU; cycles are rare and can wait for 10,000.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(25_000, 20, 20)
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _import_admin() -> tuple[Any, Any]:

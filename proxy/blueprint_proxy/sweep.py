@@ -129,6 +129,7 @@ class Limit:
     ) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None  # each holds the other: the call and its body would wait for the garbage collector
         if (
             self._expired
             and self._task is not None

@@ -1,6 +1,7 @@
 """The order of the layers, and what follows from it."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -83,3 +84,32 @@ async def test_many_calls_at_once_leave_nothing_behind():
     assert upstream.most_in_flight <= 4
     assert (shared.concurrency.active, shared.concurrency.queued, shared.breaker.in_flight) == (0, 0, 0)
     assert layers.in_flight == 0
+
+
+@pytest.mark.parametrize("outcome", [200, 404, 503, UpstreamUnreachable("refused")], ids=str)
+@virtual_time
+async def test_a_call_that_is_over_leaves_nothing_to_the_garbage_collector(outcome):
+    """A cycle would keep the call's body in memory until the collector comes by."""
+    layers = pipelines(ScriptedUpstream(lambda _: _outcome(outcome)), Heard())
+
+    async def one():
+        try:
+            await layers.guard(call(deadline=asyncio.get_running_loop().time() + 60.0))
+        except Refusal as refusal:
+            return refusal.reason
+        return None
+
+    await one()
+    gc.collect()
+    gc.disable()
+    try:
+        await one()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def _outcome(outcome):
+    if isinstance(outcome, int):
+        return reply(outcome)
+    raise UpstreamUnreachable("refused")

@@ -64,9 +64,13 @@ class RetryFailures:
             try:
                 reply = await self._next(call)
             except UpstreamError as upstream_error:
-                error = upstream_error
+                # Without its traceback, which holds this frame and with it the error: a cycle for every failure.
+                error = upstream_error.with_traceback(None)
             except Refusal as refusal:
-                return _refused(call, refusal, answer, sent=sent)
+                if answer is not None and refusal.reason in _OUT_OF_TURN:
+                    return _instead(call, refusal, answer)
+                _complete(call, refusal, sent=sent)
+                raise
             if reply is not None and (reply.verdict is Verdict.OK or reply.verdict is Verdict.FATAL):
                 reply.attempts = attempt
                 return reply
@@ -147,15 +151,18 @@ def _known(call: Call, *, sent: bool) -> bool | None:
     return None if call.repeatable else True
 
 
-def _refused(call: Call, refusal: Refusal, answer: Reply | None, *, sent: bool) -> Reply:
-    if answer is not None and refusal.reason in _OUT_OF_TURN:
-        if answer.retry_after is None:
-            answer.retry_after = refusal.retry_after
-        return _given_up(answer, call.attempts, Reason.ATTEMPTS_EXHAUSTED)
+def _instead(call: Call, refusal: Refusal, answer: Reply) -> Reply:
+    """What an earlier attempt brought is worth more to the job than that there was no leave for another one."""
+    if answer.retry_after is None:
+        answer.retry_after = refusal.retry_after
+    return _given_up(answer, call.attempts, Reason.ATTEMPTS_EXHAUSTED)
+
+
+def _complete(call: Call, refusal: Refusal, *, sent: bool) -> None:
+    """Says in a refusal from further in what the attempts before it did."""
     refusal.attempts = call.attempts
     if sent and refusal.sent is False:
         refusal.sent = _known(call, sent=True)  # this attempt was not sent; an earlier one was
-    raise refusal
 
 
 def _as_it_came(call: Call, attempt: int, reply: Reply | None, error: UpstreamError | None) -> Reply:

@@ -209,11 +209,14 @@ class Upstream:
         enforcing = call.settings.mode == "enforce"
         keeps = enforcing and call.settings.retry.attempts > 1 and call.repeatable
 
+        # Names, not the call: it holds the body, and the two would wait for the garbage collector.
+        operation, request_id = call.operation, call.request_id
+
         def lost(why: str, received: int) -> None:
             why, _, detail = why.partition(": ")
             if detail:
                 self._emit(SpoolFailed(detail))
-            self._emit(BodyNotReplayable(call.upstream, call.operation, call.request_id, why, received))
+            self._emit(BodyNotReplayable(self.name, operation, request_id, why, received))
 
         return RequestBody(
             flow,
