@@ -11,8 +11,6 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Self
 
-from blueprint_proxy.errors import Reason, Refusal
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -137,8 +135,3 @@ class Limit:
             and kind is asyncio.CancelledError
         ):
             raise self._error() from error
-
-
-def deadline_exceeded(waited: float, *, doing: str) -> Refusal:
-    """The one wording of a deadline that ran out after `waited` seconds."""
-    return Refusal(Reason.DEADLINE_EXCEEDED, f"the call's deadline ran out after {waited:.3g} s {doing}")

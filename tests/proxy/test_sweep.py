@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blueprint_proxy.errors import Reason
-from blueprint_proxy.sweep import GRAIN, PURGE_EVERY, Limit, Sweep, deadline_exceeded
+from blueprint_proxy.sweep import GRAIN, PURGE_EVERY, Limit, Sweep
 from support.virtual_time import virtual_time
 
 FLOAT = 1e-9
@@ -374,9 +373,3 @@ def test_a_limit_outside_a_task_is_refused():
             pass
     finally:
         loop.close()
-
-
-def test_a_deadline_that_ran_out_says_when_and_at_what():
-    refusal = deadline_exceeded(1.23456, doing="before the upstream replied")
-    assert refusal.reason is Reason.DEADLINE_EXCEEDED
-    assert refusal.message == "the call's deadline ran out after 1.23 s before the upstream replied"

@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from blueprint_proxy.bodies.stream import BodyStream
-from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal, UpstreamError
+from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal
 from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import (
@@ -259,8 +259,7 @@ class ServerConnection(asyncio.Protocol):
             refusal.sent = False  # there has been no call yet
             if refusal.reason is Reason.BAD_REQUEST:
                 head.keep_alive = False  # what follows a request that was not understood may not be a request
-            if not name:
-                listener.telemetry.emit(CallRefused("", "", request_id, refusal.reason.value, refusal.retry_after))
+            listener.telemetry.emit(CallRefused(name, "", request_id, refusal.reason.value, refusal.retry_after))
             self._refuse(refusal, name, request_id)
             return
         if whole is None:
@@ -327,11 +326,6 @@ class ServerConnection(asyncio.Protocol):
             answered = True
         except JobLeft:
             self.abort()
-        except UpstreamError as error:  # where nothing is decided about a failure (mode off), it is only told
-            sent = None if error.sent else False
-            failed = Refusal(Reason.UPSTREAM_UNREACHABLE, error.message, sent=sent, attempts=1)
-            self._refuse(failed, call.upstream, call.request_id)
-            answered = True
         finally:
             if not answered and self._task is not None:
                 self.abort()  # a defect of ours

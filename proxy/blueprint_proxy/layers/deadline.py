@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.errors import Reason
-from blueprint_proxy.sweep import Alarm, Limit, Sweep, deadline_exceeded
+from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.sweep import Alarm, Limit, Sweep
 from blueprint_proxy.telemetry.events import WouldHave
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from blueprint_proxy.bodies.stream import BodyStream
     from blueprint_proxy.calls import Call, Next, Reply
-    from blueprint_proxy.errors import ProxyError, Refusal
+    from blueprint_proxy.errors import ProxyError
     from blueprint_proxy.telemetry.stream import Telemetry
 
 
@@ -59,11 +59,14 @@ class KeepDeadline:
         return reply
 
     def _exceeded(self, call: Call, doing: str) -> Refusal:
-        refusal = deadline_exceeded(self._sweep.now() - call.arrived, doing=doing)
-        refusal.attempts = call.attempts
-        refusal.sent = False if not call.sent else None if call.repeatable else True
-        refusal.final = call.sent
-        return refusal
+        waited = self._sweep.now() - call.arrived
+        return Refusal(
+            Reason.DEADLINE_EXCEEDED,
+            f"the call's deadline ran out after {waited:.3g} s {doing}",
+            sent=False if not call.sent else None if call.repeatable else True,
+            attempts=call.attempts,
+            final=call.sent,
+        )
 
     def _break_off(self, call: Call, body: BodyStream) -> None:
         body.abandon(self._exceeded(call, "in the middle of the reply's body"))

@@ -1,4 +1,7 @@
-"""One upstream at run time: from a request's head to a Call, and the state that its calls share."""
+"""One upstream at run time: from a request's head to a Call, and the state that its calls share.
+
+A little over 300 lines: which policies a call meets is decided where the call is made, from the same settings.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from blueprint_proxy.policies.deadline import earliest, grpc_timeout, server_tim
 from blueprint_proxy.policies.policy_set import PolicySet
 from blueprint_proxy.policies.rate import TokenBucket
 from blueprint_proxy.policies.retry import RetryPolicy
-from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged, CallRefused, SpoolFailed, WouldHave
+from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged, SpoolFailed, WouldHave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -110,23 +113,6 @@ class Upstream:
 
         `whole` is the body if all of it came with the head (b"" where there is none), None if it is still to come.
         """
-        try:
-            return self._call(head, target, whole, flow, request_id, run, public_url, interim)
-        except Refusal as refusal:
-            self._emit(CallRefused(self.name, "", request_id, refusal.reason.value, refusal.retry_after))
-            raise
-
-    def _call(
-        self,
-        head: RequestHead,
-        target: bytes,
-        whole: bytes | None,
-        flow: Flow,
-        request_id: str,
-        run: str | None,
-        public_url: bytes,
-        interim: Callable[[int, Fields], None] | None,
-    ) -> Call:
         now = self._now()
         operation = self.kind.operation(head, target)
         known = self._by_operation.get(operation.name)

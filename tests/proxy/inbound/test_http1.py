@@ -9,7 +9,7 @@ import pytest
 from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.calls import Reply
-from blueprint_proxy.errors import JobLeft, Reason, Refusal, UpstreamTruncated, UpstreamUnreachable
+from blueprint_proxy.errors import JobLeft, Reason, Refusal, UpstreamTruncated
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.inbound.http1 import IDLE_TIME, LINGER_TIME, STALL_TIME
 from support.server_connection import Served, connect, ok
@@ -316,19 +316,6 @@ async def test_a_job_that_does_not_read_its_answers_is_not_asked_for_more():
     await settle()
     assert served.calls
     connection.connection_lost(None)
-
-
-@virtual_time
-async def test_a_failure_where_nothing_is_decided_is_told_as_unreachable():
-    async def answer(call):
-        raise UpstreamUnreachable("cannot connect")
-
-    connection, transport, _ = connect(Served(answer))
-    connection.data_received(GET)
-    await settle()
-    written = transport.take()
-    assert written.startswith(b"HTTP/1.1 502 ")
-    assert b"x-blueprint-not-sent: true" in written
 
 
 @virtual_time

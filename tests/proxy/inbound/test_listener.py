@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from blueprint_proxy.telemetry.events import CallRefused
 from support.server_connection import Served, connect, ok
 from support.virtual_time import virtual_time
 
@@ -87,3 +88,13 @@ async def test_the_listener_is_quiet_when_its_last_connection_is_lost():
     assert not listener.quiet.is_set()
     connection.connection_lost(None)
     assert listener.quiet.is_set()
+
+
+@virtual_time
+async def test_a_refusal_before_there_is_a_call_is_told():
+    connection, _, listener = connect(Served(answers_at_once))
+    told = []
+    listener.telemetry.subscribe(told.append, [CallRefused])
+    connection.data_received(GET.replace(b"/it/", b"/nowhere/"))
+    await settle()
+    assert [(event.upstream, event.reason) for event in told] == [("", "unknown_upstream")]

@@ -15,7 +15,6 @@ from blueprint_proxy.errors import (
 from blueprint_proxy.policies.breaker import State
 from blueprint_proxy.policies.concurrency import Concurrency
 from blueprint_proxy.policies.retry import RetryPolicy
-from blueprint_proxy.sweep import deadline_exceeded
 from support.scripted_upstream import (
     START,
     Heard,
@@ -154,7 +153,7 @@ async def test_a_body_cut_in_its_middle_counts_against_the_upstream():
     assert state(shared) is State.OPEN
 
 
-@pytest.mark.parametrize("error", [None, deadline_exceeded(1.0, doing="here")])
+@pytest.mark.parametrize("error", [None, Refusal(Reason.DEADLINE_EXCEEDED, "here")])
 def test_a_body_that_we_or_the_job_break_off_never_counts(error):
     @virtual_time
     async def played():

@@ -55,13 +55,12 @@ def test_of_several_deadlines_the_smallest_wins(built, fields, deadline, stated)
 
 
 @pytest.mark.parametrize("field", [b"x-blueprint-timeout-ms", b"X-Server-Timeout", b"grpc-timeout"])
-def test_a_timeout_that_cannot_be_read_is_a_bad_request_and_is_told(built, heard, field):
+def test_a_timeout_that_cannot_be_read_is_a_bad_request(built, field):
     @virtual_time
     async def played():
         with pytest.raises(Refusal) as refused:
             asked(built(""), "GET", b"/thing", (field, b"soon"))
         assert (refused.value.reason, refused.value.sent) == (Reason.BAD_REQUEST, False)
-        assert [event["reason"] for event in heard.all("call_refused")] == ["bad_request"]
 
     played()
 
