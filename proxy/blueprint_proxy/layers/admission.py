@@ -36,6 +36,16 @@ SPREAD = 0.25
 _SHUT = frozenset({State.OPEN, State.FORCED_OPEN})
 
 
+class _Ticket:
+    """A call in the queue: its turn, and the era of the place that it was handed."""
+
+    __slots__ = ("era", "turn")
+
+    def __init__(self) -> None:
+        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.era = -1
+
+
 class AdmitAttempts:
     """Waits for the rate and for a place, within the call's deadline; refuses with rate_limited or overloaded."""
 
@@ -59,25 +69,24 @@ class AdmitAttempts:
                 await self._wait_for_rate(call, wait)
             if concurrency.limit is None or concurrency.active < concurrency.limit:
                 concurrency.enter(None)
-            elif policies.breaker.state(self._now()) is State.HALF_OPEN:
-                placed = False  # those that hung hold all places, and only a probe can tell that it is over
             else:
                 await self._queue(call, concurrency)
+        era = concurrency.era
         try:
             reply = await self._next(call)
             self._learn(call, reply)
         except BaseException as error:
             if placed:
-                _leave(concurrency)
+                _leave(concurrency, era)
             if isinstance(error, Refusal) and error.sent is False:
                 policies.rate.give_back(self._now())
             raise
         if not placed:
             return reply
         if isinstance(reply.body, bytes):
-            _leave(concurrency)
+            _leave(concurrency, era)
         else:
-            reply.body.when_over(partial(_left, concurrency))
+            reply.body.when_over(partial(_left, concurrency, era))
         return reply
 
     def _observe(self, call: Call) -> bool:
@@ -117,7 +126,7 @@ class AdmitAttempts:
             raise
 
     async def _wait_for_place(self, call: Call, concurrency: Concurrency) -> None:
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ticket = _Ticket()
         place = concurrency.enter(ticket)
         if place is Place.ADMITTED:
             return
@@ -132,20 +141,20 @@ class AdmitAttempts:
         self._look(call, ticket)
         try:
             with Limit(self._sweep, self._now() + limit, partial(_queue_timeout, call, limit)):
-                await ticket
+                await ticket.turn
         except BaseException:
             if not concurrency.withdraw(ticket):
-                _leave(concurrency)
+                _leave(concurrency, ticket.era)
             raise
 
-    def _look(self, call: Call, ticket: asyncio.Future[None]) -> None:
+    def _look(self, call: Call, ticket: _Ticket) -> None:
         """Takes a waiting call out of the queue when the breaker opens: those it waits for may be hanging."""
-        if ticket.done():
+        if ticket.turn.done():
             return
         try:
             _refuse_while_open(call, self._now())
         except Refusal as refusal:
-            ticket.set_exception(refusal)
+            ticket.turn.set_exception(refusal)
         else:
             self._sweep.at(self._now() + LOOK, partial(self._look, call, ticket))
 
@@ -186,15 +195,17 @@ def _spare(call: Call, wait: float, now: float) -> float:
     )
 
 
-def _leave(concurrency: Concurrency) -> None:
+def _leave(concurrency: Concurrency, era: int) -> None:
     """Give the place to the next in the queue who still wants it."""
-    ticket = concurrency.leave()
-    if isinstance(ticket, asyncio.Future) and not ticket.done():
-        ticket.set_result(None)
+    ticket = concurrency.leave(era)
+    if isinstance(ticket, _Ticket):
+        ticket.era = era
+        if not ticket.turn.done():
+            ticket.turn.set_result(None)
 
 
-def _left(concurrency: Concurrency, _error: ProxyError | None) -> None:
-    _leave(concurrency)
+def _left(concurrency: Concurrency, era: int, _error: ProxyError | None) -> None:
+    _leave(concurrency, era)
 
 
 def _queue_timeout(call: Call, limit: float) -> Refusal:

@@ -17,15 +17,17 @@ class Place(Enum):
 class Concurrency:
     """At most `limit` places (None: no limit) and a queue of at most `queue` tickets, first in, first out.
 
+    A place belongs to an era: what was taken before new_era() counts no more, and giving it back moves nothing.
     A ticket is any hashable object that is not queued already, such as the future its owner waits on.
     """
 
-    __slots__ = ("_active", "_queue", "limit", "queue_limit")
+    __slots__ = ("_active", "_queue", "era", "limit", "queue_limit")
 
     def __init__(self, limit: int | None, queue: int) -> None:
         self.limit = limit
         self.queue_limit = queue
         self._active = 0
+        self.era = 0
         # Not a dict: taking the first of a dict again and again walks over the gaps that were left before it.
         self._queue: OrderedDict[object, None] = OrderedDict()
 
@@ -49,8 +51,15 @@ class Concurrency:
         self._queue[ticket] = None
         return Place.QUEUED
 
-    def leave(self) -> object | None:
-        """Give a place back; the returned ticket, if any, holds it now."""
+    def new_era(self) -> None:
+        """Count nobody who holds a place now: they hang, and others must not wait for them."""
+        self.era += 1
+        self._active = 0
+
+    def leave(self, era: int | None = None) -> object | None:
+        """Give a place of `era` (None: the present one) back; the returned ticket, if any, holds it now."""
+        if era is not None and era != self.era:
+            return None
         if self._active == 0:
             raise ValueError("a place was given back that nobody held")
         if self._queue:

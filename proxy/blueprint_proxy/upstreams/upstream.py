@@ -13,7 +13,7 @@ from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.calls import Call
 from blueprint_proxy.config import Timeouts
 from blueprint_proxy.errors import Reason, Refusal
-from blueprint_proxy.policies.breaker import Breaker
+from blueprint_proxy.policies.breaker import Breaker, Cause
 from blueprint_proxy.policies.budget import RetryBudget
 from blueprint_proxy.policies.concurrency import Concurrency
 from blueprint_proxy.policies.deadline import earliest, grpc_timeout, server_timeout, timeout_ms
@@ -272,6 +272,10 @@ class Upstream:
         of, owner = settings.breaker, settings.owners["breaker"]
 
         def changed(change: Change) -> None:
+            if change.why is Cause.AGE:
+                held = self.stateful.get(("concurrency", settings.owners["concurrency"]))
+                if held is not None and isinstance(held[1], Concurrency):
+                    held[1].new_era()  # the calls that hang keep nobody else out any more
             self._emit(
                 BreakerChanged(
                     self.name, owner, change.old.value, change.new.value, change.why.value, change.retry_after

@@ -101,3 +101,15 @@ class Places(RuleBasedStateMachine):
 
 test_any_order_of_entering_leaving_and_withdrawing_keeps_3_places_first_in_first_out = Places.TestCase
 test_any_order_of_entering_leaving_and_withdrawing_keeps_3_places_first_in_first_out.settings = settings(deadline=None)
+
+
+def test_a_place_of_an_earlier_era_is_nobodys_any_more():
+    concurrency = Concurrency(1, 1)
+    concurrency.enter("hangs")
+    era = concurrency.era
+    concurrency.new_era()
+    assert concurrency.enter("new") is Place.ADMITTED
+    assert concurrency.leave(era) is None
+    assert concurrency.active == 1
+    assert concurrency.enter("next") is Place.QUEUED
+    assert concurrency.leave(concurrency.era) == "next"

@@ -242,3 +242,18 @@ async def test_a_body_that_outgrows_what_is_kept_is_told(built, heard):
     asked(upstream, "PUT", b"/", (b"Content-Length", b"5"), whole=None).body.feed(b"12345")
     assert [(event["operation"], event["size"]) for event in heard.all("body_not_replayable")] == [("PUT", 5)]
     await asyncio.sleep(0)
+
+
+def test_calls_that_hang_give_up_their_places_when_the_breaker_opens_on_their_age(built):
+    @virtual_time
+    async def played():
+        upstream = built("concurrency: {limit: 1}, breaker: {age: 1s}")
+        _, policies = upstream._look_up("GET", "GET", b"/")
+        now = asyncio.get_running_loop().time()
+        policies.concurrency.enter("hangs")
+        policies.breaker.admit(now)
+        upstream.tick(now + 2.0)
+        assert policies.breaker.state(now + 2.0).value == "open"
+        assert policies.concurrency.active == 0
+
+    played()
