@@ -51,8 +51,8 @@ class Listener:
     """What all connections of one listener share.
 
     `own` are the authorities by which jobs may name it in an absolute-form target, `authority` the one that stands in
-    rewritten links for a job that sent no Host; `token` is asked of every request
-    where the listener is not private to this host; `via` is our pseudonym, by which a loop is known.
+    rewritten links for a job that sent no Host; `token` is asked of every request where the listener is not private to
+    this host; `via` is our pseudonym, by which a loop is known.
     """
 
     def __init__(

@@ -61,6 +61,7 @@ class AdmitAttempts:
         policies = call.policies
         concurrency = policies.concurrency
         placed = True
+        era = concurrency.era
         if policies.observing:
             placed = self._observe(call)
         else:
@@ -69,9 +70,9 @@ class AdmitAttempts:
                 await self._wait_for_rate(call, wait)
             if concurrency.limit is None or concurrency.active < concurrency.limit:
                 concurrency.enter(None)
+                era = concurrency.era
             else:
-                await self._queue(call, concurrency)
-        era = concurrency.era
+                era = await self._queue(call, concurrency)
         try:
             reply = await self._next(call)
             self._learn(call, reply)
@@ -117,19 +118,20 @@ class AdmitAttempts:
             rate.give_back(self._now())
             raise
 
-    async def _queue(self, call: Call, concurrency: Concurrency) -> None:
+    async def _queue(self, call: Call, concurrency: Concurrency) -> int:
+        """Wait for a place; the era it belongs to, which may be over by the time that the call wakes up."""
         try:
             _refuse_while_open(call, self._now())
-            await self._wait_for_place(call, concurrency)
+            return await self._wait_for_place(call, concurrency)
         except BaseException:
             call.policies.rate.give_back(self._now())
             raise
 
-    async def _wait_for_place(self, call: Call, concurrency: Concurrency) -> None:
+    async def _wait_for_place(self, call: Call, concurrency: Concurrency) -> int:
         ticket = _Ticket()
         place = concurrency.enter(ticket)
         if place is Place.ADMITTED:
-            return
+            return concurrency.era
         if place is Place.FULL:
             raise Refusal(
                 Reason.OVERLOADED,
@@ -146,6 +148,7 @@ class AdmitAttempts:
             if not concurrency.withdraw(ticket):
                 _leave(concurrency, ticket.era)
             raise
+        return ticket.era
 
     def _look(self, call: Call, ticket: _Ticket) -> None:
         """Takes a waiting call out of the queue when the breaker opens: those it waits for may be hanging."""

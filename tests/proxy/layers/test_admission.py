@@ -344,3 +344,24 @@ async def refused(reply):
     with pytest.raises(Refusal) as caught:
         await reply
     return caught.value
+
+
+@virtual_time
+async def test_a_place_handed_over_as_an_era_ends_is_given_back_to_that_era():
+    shared = policies(concurrency=Concurrency(1, 10), breaker=breaker())
+    layers = pipelines(ScriptedUpstream("hang", 200, 200), Heard())
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(layers.guard(call(policies=shared)))
+        await asyncio.sleep(0.01)
+        queued = group.create_task(layers.guard(call(policies=shared)))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        for _ in range(10):
+            if shared.concurrency.queued:
+                await asyncio.sleep(0)
+        assert shared.concurrency.queued == 0
+        shared.concurrency.new_era()  # the place is handed over, and the queued call has not woken up yet
+        assert (await queued).status == 200
+    assert shared.concurrency.active == 0
+    assert (await layers.guard(call(policies=shared))).status == 200
+    assert shared.concurrency.active == 0
