@@ -16,6 +16,8 @@ MAX_CHUNK_LINE = 1024
 MAX_EXTENSIONS = 16 * 1024
 """Bytes of size lines beyond their digits that one body may spend, so that extensions cannot outweigh the data."""
 MAX_TRAILERS = 16 * 1024
+WHOLE = 64 * 1024
+"""A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?)\r\n")
 
@@ -153,6 +155,11 @@ def _check_partial_line(data: bytes, at: int) -> None:
 def chunk(data: bytes) -> bytes:
     """One chunk on the wire. `data` must not be empty: an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def chunk_pieces(data: bytes) -> list[bytes]:
+    """One chunk on the wire in as many pieces as save a copy: one up to WHOLE bytes, data and framing apart beyond."""
+    return [chunk(data)] if len(data) <= WHOLE else [b"%x\r\n" % len(data), data, b"\r\n"]
 
 
 def last_chunk(trailers: Fields) -> bytes:

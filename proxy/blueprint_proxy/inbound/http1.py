@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.errors import JobLeft, ProxyError, Reason, Refusal
-from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk, last_chunk
+from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, chunk_pieces, last_chunk
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import (
     MalformedMessage,
@@ -50,8 +50,6 @@ PEER_CHECK = 1.0
 """Seconds between two looks whether a half-closed connection's job still lives."""
 MAX_PIPELINED = 64 * 1024
 """Bytes of later requests that wait behind the present one before the job is paused."""
-WHOLE = 64 * 1024
-"""A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
 
 _REQUEST_ID_FIELD = frozenset({b"x-request-id"})
 
@@ -438,16 +436,14 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or not data:
             return
-        if self._chunked:
-            if len(data) > WHOLE:
-                self._flush()
-                transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
-                return
-            data = chunk(data)
+        pieces = chunk_pieces(data) if self._chunked else [data]
         if self._unsent:
-            data = self._unsent + data
+            pieces.insert(0, self._unsent)
             self._unsent = b""
-        transport.write(data)
+        if len(pieces) > 1:
+            transport.writelines(pieces)
+        else:
+            transport.write(pieces[0])
 
     def body_end(self, trailers: Fields) -> None:
         if self._transport is None:

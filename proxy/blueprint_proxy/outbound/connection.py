@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from blueprint_proxy.bodies.stream import BodyStream
 from blueprint_proxy.calls import Reply
 from blueprint_proxy.errors import AttemptTimedOut, ProxyError, UpstreamBroke, UpstreamTruncated
-from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, Reader, UntilCloseReader, chunk, last_chunk
+from blueprint_proxy.http1.bodies import ChunkedReader, LengthReader, Reader, UntilCloseReader, chunk_pieces, last_chunk
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import MAX_HEAD, MalformedMessage, ReplyHead, check_lines_end, parse_reply
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 MAX_INTERIM = 100
 """1xx replies to one request. An upstream that says it is still at work says so every few seconds."""
-WHOLE = 64 * 1024
-"""A chunk up to this size is written with its framing in one piece; a larger one is not copied."""
-
 
 _CONTENT_LENGTH = frozenset({b"content-length"})
 
@@ -326,10 +323,8 @@ class ClientConnection(asyncio.Protocol):
         self._active = self._sweep.now()
         if self._body.length is not None:
             transport.write(data)
-        elif len(data) <= WHOLE:
-            transport.write(chunk(data))
         else:
-            transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
+            transport.writelines(chunk_pieces(data))
 
     def body_end(self, trailers: Fields) -> None:
         """The request is whole; from now on the upstream's silence is its own."""

@@ -16,9 +16,10 @@ from blueprint_proxy.errors import (
     UpstreamBroke,
     UpstreamTruncated,
 )
+from blueprint_proxy.http1.bodies import WHOLE
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.http1.heads import MAX_HEAD
-from blueprint_proxy.outbound.connection import MAX_INTERIM, WHOLE, ClientConnection, StaleConnection
+from blueprint_proxy.outbound.connection import MAX_INTERIM, ClientConnection, StaleConnection
 from blueprint_proxy.sweep import GRAIN, Sweep
 from support.virtual_time import virtual_time
 
