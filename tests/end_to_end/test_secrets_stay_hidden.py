@@ -1,4 +1,4 @@
-"""A whole run with a key and an operator's token; then everything that was said is searched for both."""
+"""A whole run with keys and an operator's token, and a crash; then everything that was said is searched for them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import base64
 import gc
 import json
 import logging
+import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import time
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 import pytest
@@ -24,10 +27,12 @@ from blueprint_proxy.demo.faults import Fault
 from blueprint_proxy.demo.gemini import GeminiStandIn
 from blueprint_proxy.demo.hosting import threaded
 from support.proxy import RunningProxy
+from support.secret_manager import SecretManagerStandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+Running: TypeAlias = "tuple[RunningProxy, GeminiStandIn, SecretManagerStandIn]"
 
 GENERATE = "/gemini/v1beta/models/gemini-2.5-flash:generateContent"
 STREAM = "/gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
@@ -56,11 +61,13 @@ class Secrets:
         self.key = f"k-{secrets.token_hex(12)}+/~{secrets.token_hex(12)}="
         self.token = f"t-{secrets.token_hex(24)}"
         self.job = f"j-{secrets.token_hex(24)}"
+        self.managed = f"m-{secrets.token_hex(12)}+/~{secrets.token_hex(12)}="
+        self.rotated = f"r-{secrets.token_hex(12)}+/~{secrets.token_hex(12)}="
 
     def found_in(self, text: str) -> list[str]:
         """Names of the secrets that stand in the text, as they are, escaped, encoded, or in part."""
         found = []
-        for name, value in (("key", self.key), ("token", self.token), ("job", self.job)):
+        for name, value in vars(self).items():
             forms = {value, quote(value), quote(value, safe=""), base64.b64encode(value.encode()).decode()[:-4]}
             forms |= {value[:20], value[-20:], repr(value.encode())[2:-1]}
             if any(form in text for form in forms):
@@ -74,14 +81,17 @@ def hidden() -> Secrets:
 
 
 @pytest.fixture
-def running(tmp_path: Path, hidden: Secrets) -> Iterator[tuple[RunningProxy, GeminiStandIn]]:
+def running(tmp_path: Path, hidden: Secrets) -> Iterator[Running]:
     """The real proxy, with a defect in it, before a Gemini stand-in that knows the key."""
     (tmp_path / "sitecustomize.py").write_text(DEFECT)
     gemini = GeminiStandIn(key=hidden.key)
-    with threaded(gemini):
-        proxy = RunningProxy(tmp_path / "proxy", configuration(gemini.url), environment(hidden, tmp_path))
+    with threaded(gemini), SecretManagerStandIn({"wrong-key": hidden.managed}) as manager:
+        config = configuration(gemini.url) | {"secret_manager": manager.config, "secrets": {"refresh": "1s"}}
+        config["upstreams"]["managed"] = {**config["upstreams"]["gemini"], "credential": {"secret": "wrong-key"}}
+        config["jobs"] = {"secrets": ["wrong-key"]}
+        proxy = RunningProxy(tmp_path / "proxy", config, environment(hidden, tmp_path))
         try:
-            yield proxy, gemini
+            yield proxy, gemini, manager
         finally:
             proxy.kill()
 
@@ -107,6 +117,13 @@ def environment(hidden: Secrets, directory: Path) -> dict[str, str]:
         "WRONG_KEY": hidden.key[:-1] + "!",
         "PYTHONPATH": str(directory),
     }
+
+
+def until_said(proxy: RunningProxy, event: str) -> None:
+    deadline = time.monotonic() + 20
+    while not any(line.get("event") == event for line in proxy.log_events()):
+        assert time.monotonic() < deadline, f"never said: {event}"
+        time.sleep(0.02)
 
 
 def ask(
@@ -140,9 +157,9 @@ def command(proxy: RunningProxy, env: dict[str, str], *words: str) -> str:
 
 
 def test_no_key_and_no_token_in_anything_that_a_whole_run_says(
-    running: tuple[RunningProxy, GeminiStandIn], hidden: Secrets, tmp_path: Path
+    running: Running, hidden: Secrets, tmp_path: Path
 ) -> None:
-    proxy, gemini = running
+    proxy, gemini, manager = running
     heard: list[str] = []
 
     def call(method: str, path: str, body: bytes | None = PROMPT, **fields: str) -> int:
@@ -160,6 +177,13 @@ def test_no_key_and_no_token_in_anything_that_a_whole_run_says(
     assert call("GET", "/gemini/v1beta/models", None) == 200
     assert call("POST", GENERATE.replace("gemini/", "wrong/", 1)) == 400
     assert "API_KEY_INVALID" in heard[-1]
+    managed = GENERATE.replace("gemini/", "managed/", 1)
+    assert call("POST", managed) == 400
+    manager.add("wrong-key", hidden.rotated)  # no better, and so refused too when it comes
+    until_said(proxy, "secret_changed")
+    assert call("POST", managed) == 400
+    manager.stop()
+    until_said(proxy, "secrets_kept")
     script(Fault("stall", seconds=0.5))
     assert call("POST", GENERATE, x_blueprint_timeout_ms="100") == 504
     script(Fault("throttle", retry_delay=0.01, times=2))
@@ -188,6 +212,7 @@ def test_no_key_and_no_token_in_anything_that_a_whole_run_says(
     pages = ("/metrics", "/v1/upstreams", "/v1/config", "/openapi.json", "/readyz", "/nowhere")
     heard += [ask(proxy.admin, "GET", path, **operator)[1] for path in pages]
     assert '"gemini"' in heard[-5]
+    assert "wrong-key" in heard[-4]
     heard.append(ask(proxy.admin, "GET", "/v1/config", authorization=f"Bearer {hidden.token}x")[1])
     order = json.dumps({"action": hidden.token}).encode()
     said = ask(proxy.admin, "POST", "/v1/upstreams/gemini/breaker", order, content_type="application/json", **operator)
@@ -206,8 +231,25 @@ def test_no_key_and_no_token_in_anything_that_a_whole_run_says(
     heard.append(proxy.log)
     assert "configuration_rejected" in proxy.log
     assert "RuntimeError: a defect that quotes" in proxy.log
+    assert "credential_rejected" in proxy.log
     assert all(exchange is not None for exchange in gemini.exchanges)
     assert [(number, names) for number, text in enumerate(heard) if (names := hidden.found_in(text))] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_leaves_no_memory_behind(running: Running, hidden: Secrets, number: signal.Signals) -> None:
+    proxy, _, _ = running
+    assert ask(proxy.http, "POST", GENERATE, PROMPT)[0] == 200
+    limits = Path(f"/proc/{proxy.pid}/limits").read_text()
+    assert limits[limits.index("Max core file size") :].split()[4:6] == ["0", "0"]
+    assert Path(f"/proc/{proxy.pid}/environ").stat().st_uid == 0  # undumpable: its files are root's, whoever it is
+    proxy.signal(number)
+    _, status = os.waitpid(proxy.pid, 0)
+    proxy.process.returncode = -number
+    assert os.WTERMSIG(status) == number
+    assert not os.WCOREDUMP(status)
+    assert not [file.name for file in proxy.directory.iterdir() if "core" in file.name]
+    assert hidden.found_in(proxy.log) == []
 
 
 def test_the_search_finds_what_it_looks_for(hidden: Secrets) -> None:
@@ -263,6 +305,16 @@ def test_no_object_of_the_process_shows_a_key_or_a_token(hidden: Secrets, tmp_pa
             asyncio.run(look())
         finally:
             logging.getLogger().handlers[:] = handlers
-    assert {"Config", "Upstream", "Credential", "Secret", "Call", "ClientConnection"} - set(shown) == set()
+    of_interest = {
+        "Config",
+        "Upstream",
+        "Credential",
+        "Secret",
+        "HeldSecret",
+        "SecretStore",
+        "Call",
+        "ClientConnection",
+    }
+    assert of_interest - set(shown) == set()
     assert {name: found for name, text in shown.items() if (found := hidden.found_in(text))} == {}
     assert Secret(hidden.key).reveal() == hidden.key

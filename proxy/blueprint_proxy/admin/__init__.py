@@ -1,1 +1,1 @@
-"""The operators' side: health, metrics and the control API, off the data path. FastAPI is imported in app.py alone."""
+"""The operators' and the jobs' side, off the data path. Only app.py and the modules of routes import FastAPI."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from blueprint_proxy.admin.connection import AdminConnection
+
 if TYPE_CHECKING:
     import socket
     import ssl
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 GRACE = 2
 """Seconds that an admin request under way may take to end (uvicorn takes whole seconds)."""
 
-MOST_CONNECTIONS = 128
-"""Beyond it uvicorn answers 503: probes, a scraper, a few operators and their event streams need far fewer."""
+KEEP_ALIVE = 60
+"""Seconds that an idle connection is kept. A job's thread that guards a function keeps one and calls in bursts."""
 
 
 async def serve_admin(
@@ -39,7 +41,7 @@ async def serve_admin(
     config = uvicorn.Config(
         app,
         loop="none",
-        http="h11",
+        http=AdminConnection,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -48,7 +50,7 @@ async def serve_admin(
         proxy_headers=False,  # who asks is decided by the socket, never by a header
         server_header=False,
         date_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
     config.load()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from blueprint_proxy.admin.event_streams import EventStreams
     from blueprint_proxy.telemetry.exposition import Page
 
 Action = Literal["reset", "force_open", "disable"]
@@ -63,8 +64,86 @@ class BreakerOrder(_Shown):
     owner: str | None = Field(default=None, max_length=256)
 
 
+class AddressShown(_Shown):
+    """Where a job finds one upstream. `url` None: it is not served. `credential`: the proxy adds one of its own."""
+
+    kind: str
+    url: str | None
+    credential: bool
+    served: bool
+
+
+class AddressesShown(_Shown):
+    """Where a job finds what. `http` and `admin` are http(s)://HOST:PORT or unix:/path; `grpc` is HOST:PORT or None.
+
+    Over a unix socket the upstreams' urls name the host localhost.
+    """
+
+    version: str
+    http: str
+    grpc: str | None
+    admin: str
+    upstreams: dict[str, AddressShown]
+
+
+class DrainOrder(_Shown):
+    """The body of an order to drain: {}."""
+
+
+class DrainShown(_Shown):
+    """The proxy drains: no new calls, and those under way have `grace_s` seconds to end."""
+
+    draining: bool
+    grace_s: float
+
+
+class SecretShown(_Shown):
+    """A secret that jobs may read: its value, and where it was found."""
+
+    id: str
+    value: str = Field(repr=False)
+    version: str | None = None
+    source: str
+
+
+class Alive(_Shown):
+    """The event loop turns."""
+
+    alive: bool
+
+
+class Ready(_Shown):
+    """Whether jobs may call: the listeners are up, and the proxy is not draining."""
+
+    ready: bool
+
+
+class ErrorTold(_Shown):
+    """`code` is the HTTP status, `reason` a bounded word, `message` a sentence.
+
+    The others are there where a guarded function was refused, as on the data plane; `retry_after_s` is in seconds.
+    """
+
+    code: int
+    reason: str
+    message: str
+    status: str | None = None
+    upstream: str | None = None
+    request_id: str | None = None
+    retry_after_s: float | None = None
+
+
+class ErrorShown(_Shown):
+    """Every error of this API."""
+
+    error: ErrorTold
+
+
 class AdminState(Protocol):
     """What the admin application needs. Every method is called on the event loop and must not wait."""
+
+    events: EventStreams
+    """What happens, for operators that listen."""
 
     @property
     def allowed_hosts(self) -> Collection[str]:
@@ -84,6 +163,24 @@ class AdminState(Protocol):
 
     def operator_token(self) -> str | None:
         """Give the operators' token, or None where none is configured."""
+
+    def job_token(self) -> str | None:
+        """Give the jobs' token, or None where none is configured."""
+
+    def addresses(self, run: str | None = None, reached: str | None = None) -> AddressesShown:
+        """Give the addresses that a job uses; with `run`, its urls name the run.
+
+        `reached`: the address at which the asker reached the admin listener, in place of "every address" (0.0.0.0).
+        """
+
+    def grace(self) -> float:
+        """Give the seconds that calls under way have once the proxy drains."""
+
+    async def drain(self) -> None:
+        """Begin to end, as SIGTERM does. A second time is not a second signal: nothing more happens."""
+
+    async def secret(self, secret_id: str) -> SecretShown:
+        """Give a secret that jobs may read. Refusal, of reason forbidden, for any other."""
 
     def breaker_action(self, name: str, owner: str | None, action: Action) -> None:
         """Act on one breaker, or on all of an upstream. LookupError when there is no such upstream or owner."""

@@ -37,7 +37,21 @@ def _plain(value: object) -> object:
     """JSON's own types: an enum member is its value, a tuple a list."""
     if isinstance(value, Enum):
         return value.value
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [item._asdict() if isinstance(item, Try) else item for item in value]
+    return value
+
+
+class Try(NamedTuple):
+    """An attempt that failed. `fault` and `verdict` are AttemptFailed's words; `wait` is the back-off that followed.
+
+    `duration`, from the request for a place to the failure, and `wait` are in seconds; `wait` None: none followed.
+    """
+
+    fault: str
+    verdict: str
+    duration: float
+    wait: float | None
 
 
 class _CallFinishedFields(NamedTuple):
@@ -55,14 +69,21 @@ class _CallFinishedFields(NamedTuple):
     bytes_in: int
     bytes_out: int
     source: str
+    repeatable: bool = False
+    deadline: float | None = None
+    queued: float = 0.0
+    trace: str | None = None
+    tries: tuple[Try, ...] = ()
 
 
 class CallFinished(_CallFinishedFields):
     """A call ended, however it ended. `duration` is in seconds, from the head's arrival to the reply's last byte.
 
     `outcome` is one of OUTCOMES; `status` is what the job saw (0 when it left before); `reason` is the contract's word
-    of a refusal; `bytes_in` came from the job and `bytes_out` went to it, bodies only; `source` is upstream, journal or
-    proxy.
+    of a refusal; `bytes_in` came from the job and `bytes_out` went to it, bodies only; `source` is upstream, journal,
+    proxy, or job for a function that the job ran itself. `repeatable`: it might have been sent twice. `deadline` is in
+    seconds from the head's arrival; `queued` are the seconds that it waited for the rate and for a place. `trace` is
+    the job's trace id, `tries` are the attempts that failed, in order.
     """
 
     __slots__ = ()
@@ -89,7 +110,7 @@ class _Record:
 class AttemptFailed(_Record):
     """One try brought no good reply. `fault` is a word of `retry.on` or a status; `verdict` the kind's view of it.
 
-    `attempt` counts from 1. `sent`: False when no byte left this host.
+    `attempt` counts from 1. `sent`: False when no byte left this host. `trace` is the job's trace id.
     """
 
     name: ClassVar[str] = "attempt_failed"
@@ -101,6 +122,7 @@ class AttemptFailed(_Record):
     verdict: str
     sent: bool
     message: str
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +267,98 @@ class ConfigurationRejected(_Record):
 
 @dataclass(frozen=True, slots=True)
 class CredentialMissing(_Record):
-    """An upstream's credential was not found. `secret_id` names it; its value is in no event."""
+    """Calls are refused for want of an upstream's credential. `secret_id` names it; `why`: where it was looked for."""
 
     name: ClassVar[str] = "credential_missing"
     upstream: str
     secret_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRejected(_Record):
+    """An upstream does not take our credential. `outcome` is repeated (there was a new value), unchanged or too_late.
+
+    too_late: there was a new value, and the request's body was not kept for another try.
+    """
+
+    name: ClassVar[str] = "credential_rejected"
+    upstream: str
+    operation: str
+    request_id: str
+    secret_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsLoaded(_Record):
+    """Every secret was looked for. `found` says of each that is there, by its id, where it is from."""
+
+    name: ClassVar[str] = "secrets_loaded"
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsMissing(_Record):
+    """Secrets that are in none of their places: each by its id, with the places and why each had none."""
+
+    name: ClassVar[str] = "secrets_missing"
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsFellBack(_Record):
+    """Secrets from a later place, because an earlier one could not be asked: each by its id, with both places."""
+
+    name: ClassVar[str] = "secrets_fell_back"
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsKept(_Record):
+    """Secrets whose last good value stays in use, because their place could not be asked or has none any more.
+
+    `age`: seconds since the oldest of them was last found there.
+    """
+
+    name: ClassVar[str] = "secrets_kept"
+    kept: tuple[str, ...]
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class SecretChanged(_Record):
+    """A secret has a new value, version or place, `origin`. `early`: looked for because an upstream complained."""
+
+    name: ClassVar[str] = "secret_changed"
+    secret_id: str
+    origin: str
+    early: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SecretHandedOut(_Record):
+    """A job read a secret that jobs.secrets names."""
+
+    name: ClassVar[str] = "secret_handed_out"
+    secret_id: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretManagerUnused(_Record):
+    """Secret Manager is in the order and is not asked."""
+
+    name: ClassVar[str] = "secret_manager_unused"
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotHardened(_Record):
+    """Something that keeps the process's memory to itself could not be done."""
+
+    name: ClassVar[str] = "not_hardened"
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +395,86 @@ class SpoolFailed(_Record):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RunStarted(_Record):
+    """A job took a lease. `run` is the run's public name, never the lease's id; `deadline` is in seconds from now.
+
+    `watched`: its process is, so that its end is seen; else `why` says what kept us from it.
+    """
+
+    name: ClassVar[str] = "run_started"
+    run: str
+    scene_id: str
+    job_name: str
+    bucket: str | None
+    deadline: float | None
+    watched: bool
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(_Record):
+    """A run is over after `duration` seconds and `calls` calls. `why` is one of runs.run.WHYS.
+
+    `outcome` is success, failure, cancelled, or unknown where nobody said. `exit_status` and `signal` are waitpid's.
+    """
+
+    name: ClassVar[str] = "run_ended"
+    run: str
+    why: str
+    outcome: str
+    duration: float
+    exit_status: int | None
+    signal: int | None
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRefused(_Record):
+    """A lease was not given. `why` is conflict, full, draining or foreign_process."""
+
+    name: ClassVar[str] = "run_refused"
+    why: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunUnknown(_Record):
+    """Calls name a lease that is not live: one that has `ended`, or of a proxy before its restart. They go on without.
+
+    Told once for each id, of which `run` shows the first characters where no more is known.
+    """
+
+    name: ClassVar[str] = "run_unknown"
+    run: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallLogFailed(_Record):
+    """The call log on disk cannot be written; calls go on and are not logged there. Told once until it works again."""
+
+    name: ClassVar[str] = "call_log_failed"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallLogDropped(_Record):
+    """Calls are missing from the call log: more ended in a second than are kept, or it could not be written.
+
+    Told at most once a minute.
+    """
+
+    name: ClassVar[str] = "call_log_dropped"
+    count: int
+
+
 ALL: tuple[type[Event], ...] = (
+    CredentialRejected, SecretsLoaded, SecretsMissing, SecretsFellBack, SecretsKept, SecretChanged, SecretHandedOut,
+    SecretManagerUnused, NotHardened,
     CallFinished, AttemptFailed, RetryScheduled, RetryAbandoned, BreakerChanged, CallRefused, WouldHave,
     BodyNotReplayable, RateChanged, RepeatRecognised, ReplyTruncated, BadRequest, ConfigurationLoaded,
     ConfigurationRejected, CredentialMissing, Listening, Draining, Stopped, SpoolFailed,
+    RunStarted, RunEnded, RunRefused, RunUnknown, CallLogFailed, CallLogDropped,
 )  # fmt: skip
 """Every event type, for sinks that must cover them all."""

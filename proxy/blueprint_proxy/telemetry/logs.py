@@ -63,32 +63,127 @@ class _Window:
 
 
 class Wording(NamedTuple):
-    """How an event reads: Cloud Logging's severity, and a format string over the event's fields."""
+    """How an event reads: Cloud Logging's severity, and two format strings over the event's fields.
+
+    `message` says what happened, and to which call; `advice` what to do about it, where there is something to do.
+    """
 
     severity: str
     message: str
+    advice: str = ""
 
 
 WORDINGS: dict[type[Any], Wording] = {
-    events.CallFinished: Wording("WARNING", "{upstream} {operation}: {outcome}, {status} after {duration:.3f} s"),
-    events.AttemptFailed: Wording("WARNING", "{upstream} {operation}: attempt {attempt} failed ({fault}): {message}"),
+    events.CallFinished: Wording(
+        "WARNING",
+        "{upstream} {operation}: {outcome}, {status} after {duration:.3f} s",
+        "the attempt_failed lines of request {request_id} say what each try met",
+    ),
+    events.AttemptFailed: Wording(
+        "WARNING",
+        "{upstream} {operation}: attempt {attempt} failed ({fault}): {message}",
+        "the upstream's own log at this time says more; `blueprint-proxy explain {upstream}` shows what is repeated",
+    ),
     events.RetryScheduled: Wording("INFO", "{upstream} {operation}: next attempt in {wait:.3f} s ({fault})"),
-    events.RetryAbandoned: Wording("WARNING", "{upstream} {operation}: attempt {attempt} not repeated: {why}"),
-    events.BreakerChanged: Wording("WARNING", "{upstream} breaker {owner}: {old} to {new}: {why}"),
-    events.CallRefused: Wording("WARNING", "{upstream} {operation}: refused: {reason}"),
+    events.RetryAbandoned: Wording(
+        "WARNING",
+        "{upstream} {operation}: attempt {attempt} not repeated: {why}",
+        "`blueprint-proxy explain {upstream}` shows the retry settings that decided so",
+    ),
+    events.BreakerChanged: Wording(
+        "WARNING",
+        "{upstream} breaker {owner}: {old} to {new}: {why}",
+        "`blueprint-proxy status` shows every breaker; POST /v1/upstreams/{upstream}/breaker resets one",
+    ),
+    events.CallRefused: Wording(
+        "WARNING",
+        "{upstream} {operation}: refused: {reason}",
+        "the README's table of refusals says what each reason asks for",
+    ),
     events.WouldHave: Wording("INFO", "{upstream} {operation}: enforce would have done: {what}"),
     events.BodyNotReplayable: Wording("INFO", "{upstream} {operation}: body not kept after {size} bytes: {why}"),
     events.RateChanged: Wording("INFO", "{upstream}: rate is now {rate} per second, held for {held_for:.3g} s"),
     events.RepeatRecognised: Wording("INFO", "{upstream} {operation}: an SDK's own repeat answered without an attempt"),
-    events.ReplyTruncated: Wording("WARNING", "{upstream} {operation}: reply cut short after {received} bytes"),
-    events.BadRequest: Wording("WARNING", "bad request over {peer}, answered {status}: {message}"),
+    events.ReplyTruncated: Wording(
+        "WARNING",
+        "{upstream} {operation}: reply cut short after {received} bytes",
+        "the job's connection was broken, so that it asks again; look for restarts of {upstream}",
+    ),
+    events.BadRequest: Wording(
+        "WARNING",
+        "bad request over {peer}, answered {status}: {message}",
+        "the client has to be mended: nothing was sent on",
+    ),
     events.ConfigurationLoaded: Wording("INFO", "configuration in force: {source}"),
-    events.ConfigurationRejected: Wording("ERROR", "configuration rejected, the one before stays in force: {problems}"),
-    events.CredentialMissing: Wording("ERROR", "{upstream}: credential {secret_id} not found"),
+    events.ConfigurationRejected: Wording(
+        "ERROR",
+        "configuration rejected, the one before stays in force: {problems}",
+        "mend the file and check it with `blueprint-proxy validate`; it is read again when it changes",
+    ),
+    events.CredentialMissing: Wording(
+        "ERROR",
+        "{upstream}: calls are refused for want of {secret_id} ({why})",
+        "put {secret_id} in one of those places; it is looked for again by itself",
+    ),
+    events.CredentialRejected: Wording(
+        "WARNING",
+        "{upstream} does not take {secret_id}; {operation}: {outcome}",
+        "see that the newest version of {secret_id} is one that {upstream} takes",
+    ),
+    events.SecretsLoaded: Wording("INFO", "secrets are loaded: {found}"),
+    events.SecretsMissing: Wording(
+        "WARNING",
+        "secrets are missing: {missing}",
+        "put them in one of those places, or set the upstream's credential to none",
+    ),
+    events.SecretsFellBack: Wording(
+        "WARNING",
+        "secrets are from a later place: {found}",
+        "see why the earlier place cannot be asked; a rotation there is not seen meanwhile",
+    ),
+    events.SecretsKept: Wording(
+        "WARNING",
+        "last good values stay in use, the oldest {age:.0f} s old: {kept}",
+        "see why their place cannot be asked; a rotation there is not seen meanwhile",
+    ),
+    events.SecretChanged: Wording("INFO", "{secret_id} is now from {origin}"),
+    events.SecretHandedOut: Wording("INFO", "{secret_id}, from {origin}, was handed to a job"),
+    events.SecretManagerUnused: Wording("INFO", "Secret Manager is not asked: {why}"),
+    events.NotHardened: Wording(
+        "WARNING",
+        "{why}",
+        "a core dump or a debugger of this user may show secrets; allow it, or accept that",
+    ),
     events.Listening: Wording("INFO", "{listener} listens on {address}"),
     events.Draining: Wording("INFO", "draining: {in_flight} calls have {grace:g} s to end"),
     events.Stopped: Wording("INFO", "stopped, drained: {drained}"),
-    events.SpoolFailed: Wording("ERROR", "the spool of request bodies cannot be written: {reason}"),
+    events.RunStarted: Wording("INFO", "run {run}: started, its process is watched: {watched}"),
+    events.RunEnded: Wording("INFO", "run {run}: ended after {duration:.3g} s, {calls} calls: {why}, {outcome}"),
+    events.RunRefused: Wording(
+        "WARNING",
+        "lease refused ({why}): {message}",
+        "end the run that is live, or wait for its end; `blueprint-proxy runs` lists them",
+    ),
+    events.RunUnknown: Wording(
+        "WARNING",
+        "calls name the run {run}, which has no live lease: they go on without one",
+        "start the job anew under blueprint-run, which takes a lease",
+    ),
+    events.CallLogFailed: Wording(
+        "ERROR",
+        "the call log cannot be written: {reason}",
+        "make room under state_dir; calls of this time will be missing from `logs` and `what-if`",
+    ),
+    events.CallLogDropped: Wording(
+        "WARNING",
+        "{count} calls are missing from the call log",
+        "more than 2,048 a second are not logged, nor is any while the log cannot be written",
+    ),
+    events.SpoolFailed: Wording(
+        "ERROR",
+        "the spool of request bodies cannot be written: {reason}",
+        "make room under state_dir; until then a large body is not repeated",
+    ),
 }
 
 WORTH_A_LINE = frozenset({"failed", "throttled", "deadline"})
@@ -160,6 +255,8 @@ class Logs:
         message = wording.message.format_map(fields)
         if "message" in fields:
             fields["detail"] = fields["message"]
+        if wording.advice:
+            fields["advice"] = wording.advice.format_map(fields)
         del fields["event"]
         self.line(event.name, wording.severity, message, fields, upstream=str(fields.get("upstream", "")))
 

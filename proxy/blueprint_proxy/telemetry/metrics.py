@@ -46,13 +46,17 @@ class UpstreamGauges:
 
 
 class Counted(NamedTuple):
-    """A counter: one per event of a type, by labels that are the event's attributes, plus fixed ones."""
+    """A counter: one per event of a type, by labels that are the event's attributes, plus fixed ones.
+
+    `amount` names the attribute that is added instead of one.
+    """
 
     metric: str
     documentation: str
     event: type[Any]
     labels: tuple[str, ...]
     fixed: tuple[tuple[str, str], ...] = ()
+    amount: str | None = None
 
 
 COUNTED = (
@@ -68,11 +72,33 @@ COUNTED = (
     Counted("truncated", "Replies cut short by the upstream.", events.ReplyTruncated, ("upstream",)),
     Counted("bad_requests", "Requests that were not acceptable HTTP.", events.BadRequest, ("peer", "status")),
     Counted("credentials_missing", "Credentials not found.", events.CredentialMissing, ("upstream",)),
+    Counted("runs_started", "Leases given.", events.RunStarted, ("watched",)),
+    Counted("runs_ended", "Runs that ended, by what ended them.", events.RunEnded, ("why", "outcome")),
+    Counted("runs_refused", "Leases not given.", events.RunRefused, ("why",)),
+    Counted("runs_unknown", "Lease ids named in calls and not live.", events.RunUnknown, ()),
+    Counted("credentials_rejected", "Our credentials not taken.", events.CredentialRejected, ("upstream", "outcome")),
+    Counted("secrets_missing", "Times that secrets were in none of their places.", events.SecretsMissing, ()),
+    Counted("secrets_kept", "Times that last good values had to stay in use.", events.SecretsKept, ()),
+    Counted("secrets_fallbacks", "Times that secrets came from a later place.", events.SecretsFellBack, ()),
+    Counted("secrets_changed", "Secrets that changed.", events.SecretChanged, ()),
+    Counted("secrets_handed_out", "Secrets read by jobs.", events.SecretHandedOut, ()),
+    Counted("call_log_failures", "Times that the call log stopped being written.", events.CallLogFailed, ()),
+    Counted("call_log_dropped", "Calls missing from the call log.", events.CallLogDropped, (), amount="count"),
     Counted("spool_failures", "Failures of the request spool.", events.SpoolFailed, ()),
     Counted("config_reloads", "Loads, by result.", events.ConfigurationLoaded, (), (("result", "ok"),)),
     Counted("config_reloads", "Loads, by result.", events.ConfigurationRejected, (), (("result", "rejected"),)),
 )
 """Counters made from events. One that appears twice has the same labels each time."""
+
+UNCOUNTED: dict[type[Any], str] = {
+    events.SecretsLoaded: "once at start; that some are missing is counted by its own event",
+    events.SecretManagerUnused: "once at start, a fact of the configuration",
+    events.NotHardened: "once at start, a fact of the host",
+    events.Listening: "once at start; a scrape that is answered says as much",
+    events.Draining: "nobody scrapes what is about to end; /readyz says it",
+    events.Stopped: "nothing is left to be scraped",
+}
+"""Events without a counter, and why."""
 
 
 class Series:
@@ -144,7 +170,7 @@ class Metrics:
 
     def call_finished(self, event: CallFinished) -> None:
         """Count one call. The hot path: no allocation but the key."""
-        upstream, operation, outcome, _, _, attempts, duration, _, _, bytes_in, bytes_out, _ = event
+        upstream, operation, outcome, _, _, attempts, duration, _, _, bytes_in, bytes_out, _, _, _, _, _, _ = event
         try:
             series = self._series[upstream, operation]
         except KeyError:
@@ -187,6 +213,6 @@ class Metrics:
                 upstream if label == "upstream" else bound(label, upstream, str(getattr(event, label)))
                 for label in row.labels
             ]
-            counts[(*values, *fixed)] += 1
+            counts[(*values, *fixed)] += 1 if row.amount is None else getattr(event, row.amount)
 
         return count

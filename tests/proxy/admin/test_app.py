@@ -1,71 +1,9 @@
-import subprocess
-import sys
+import re
 
 import pytest
 
-
-def test_it_is_alive(ask):
-    assert ask("GET", "/livez").status_code == 200
-
-
-@pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
-def test_readiness_is_the_states(ask, state, ready, status):
-    state.is_ready = ready
-    answer = ask("GET", "/readyz")
-    assert (answer.status_code, answer.json()) == (status, {"ready": ready})
-
-
-def test_metrics_are_prometheus_text(ask):
-    answer = ask("GET", "/metrics", headers={"accept": "*/*"})
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert "blueprint_proxy_build_info{" in answer.text
-
-
-def test_metrics_are_openmetrics_when_asked_for(ask):
-    answer = ask("GET", "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
-    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
-    assert answer.text.endswith("# EOF\n")
-
-
-def test_upstreams_are_shown_with_breakers_and_what_is_under_way(ask):
-    assert ask("GET", "/v1/upstreams").json() == [
-        {
-            "name": "gcs",
-            "kind": "gcs",
-            "url": "https://storage.example/base",
-            "mode": "enforce",
-            "breakers": [{"owner": "", "state": "open", "retry_after": 2.5}],
-            "in_flight": 1,
-            "queued": 2,
-            "connections": {"idle": 3, "active": 4},
-        }
-    ]
-
-
-def test_the_configuration_is_the_states(ask):
-    assert ask("GET", "/v1/config").json() == {"mode": "enforce"}
-
-
-def test_an_order_to_a_breaker_is_carried_out_and_answered_with_what_is_then(ask, state):
-    answer = ask("POST", "/v1/upstreams/gcs/breaker", json={"action": "reset"})
-    assert answer.status_code == 200
-    assert answer.json()["breakers"][0]["state"] == "closed"
-    assert state.orders == [("gcs", None, "reset")]
-
-
-def test_an_order_may_name_one_of_an_upstreams_breakers(ask, state):
-    ask("POST", "/v1/upstreams/gcs/breaker", json={"action": "force_open", "owner": ""})
-    assert state.orders == [("gcs", "", "force_open")]
-
-
-@pytest.mark.parametrize(
-    ("path", "order"),
-    [("/v1/upstreams/nope/breaker", {}), ("/v1/upstreams/gcs/breaker", {"owner": "nope"})],
-)
-def test_an_order_to_a_breaker_that_is_not_there_is_a_404(ask, path, order):
-    answer = ask("POST", path, json={"action": "reset", **order})
-    assert answer.status_code == 404
-    assert answer.json()["error"]["reason"] == "not_found"
+from blueprint_proxy.admin.access import TABLE
+from blueprint_proxy.errors import Reason, Refusal
 
 
 @pytest.mark.parametrize("order", [{"action": "explode"}, {}, {"action": "reset", "extra": 1}, []])
@@ -81,17 +19,47 @@ def test_an_unknown_path_is_a_404_in_the_common_shape(ask):
     assert (answer.status_code, answer.json()["error"]["reason"]) == (404, "not_found")
 
 
-def test_the_openapi_page_names_every_route(ask):
-    assert set(ask("GET", "/openapi.json").json()["paths"]) == {
-        "/livez",
-        "/readyz",
-        "/metrics",
-        "/v1/upstreams",
-        "/v1/upstreams/{name}/breaker",
-        "/v1/config",
+def test_a_method_that_a_path_does_not_have_is_a_405_in_the_common_shape(ask):
+    answer = ask("DELETE", "/v1/upstreams")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.json()["error"]["code"] == 405
+
+
+@pytest.mark.parametrize("path", ["/v1/upstreams/", "/v1//upstreams", "/v1/addresses/"])
+def test_no_path_leads_to_another_one(ask, path):
+    assert ask("GET", path).status_code == 404
+
+
+def test_our_own_refusals_have_the_common_shape(ask, state):
+    async def refusing(secret_id):
+        raise Refusal(Reason.OVERLOADED, "not loaded yet", sent=False, retry_after=0.2)
+
+    state.secret = refusing
+    answer = ask("GET", "/v1/secrets/x")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json() == {"error": {"code": 503, "reason": "overloaded", "message": "not loaded yet"}}
+
+
+def test_the_openapi_page_has_every_row_of_the_table_and_what_operators_have(ask):
+    paths = ask("GET", "/openapi.json").json()["paths"]
+    shapes = {(method, shape(path)) for path, item in paths.items() for method in item}
+    assert shapes == {((rule.method or "GET").lower(), rule.template) for rule in TABLE} | {
+        ("get", "/v1/upstreams"),
+        ("post", "/v1/upstreams/{}/breaker"),
+        ("get", "/v1/runs"),
+        ("get", "/v1/config"),
+        ("post", "/v1/drain"),
     }
 
 
-def test_only_the_application_module_imports_fastapi():
-    program = "import sys, blueprint_proxy.admin.state, blueprint_proxy.admin.gate; sys.exit('fastapi' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+def shape(path):
+    return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+
+
+def test_the_page_for_people_loads_nothing_and_runs_nothing(ask):
+    answer = ask("GET", "/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in answer.text
+    assert "src=" not in answer.text
+    assert {link.strip("'")[:1] for link in re.findall(r"href=([^ >]+)", answer.text)} == {"#", "/"}

@@ -51,7 +51,7 @@ def test_it_answers_on_every_sort_of_address(run, state, tmp_path, kind):
             assert (await client.get("/readyz")).json() == {"ready": True}
             assert (await client.get("/v1/upstreams")).status_code == 200
 
-    run(while_served(create_app(state), address, act))
+    run(while_served(create_app(state, runs=None, guard=None), address, act))
 
 
 def test_it_speaks_tls_where_the_listeners_have_it(run, state, tmp_path):
@@ -65,7 +65,7 @@ def test_it_speaks_tls_where_the_listeners_have_it(run, state, tmp_path):
             with pytest.raises(httpx2.RemoteProtocolError):
                 await client.get("/readyz")
 
-    run(while_served(create_app(state), "127.0.0.1:0", act, certificates.server))
+    run(while_served(create_app(state, runs=None, guard=None), "127.0.0.1:0", act, certificates.server))
 
 
 def test_it_leaves_the_processs_signals_alone(state):
@@ -75,7 +75,7 @@ def test_it_leaves_the_processs_signals_alone(state):
         during = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
         assert during[0] == before[0]
 
-    asyncio.run(while_served(create_app(state), "127.0.0.1:0", act))
+    asyncio.run(while_served(create_app(state, runs=None, guard=None), "127.0.0.1:0", act))
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
@@ -85,7 +85,7 @@ def test_the_port_is_free_again_after_the_stop(run, state):
     async def act(address, _):
         bound.append(address)
 
-    run(while_served(create_app(state), "127.0.0.1:0", act))
+    run(while_served(create_app(state, runs=None, guard=None), "127.0.0.1:0", act))
     host, _, port = bound[0].rpartition(":")
     with socket.socket() as again:
         assert again.connect_ex((host, int(port))) != 0

@@ -36,7 +36,20 @@ def test_a_finished_call_is_a_dict_of_its_name_and_fields():
         "bytes_in": 10,
         "bytes_out": 20,
         "source": "upstream",
+        "repeatable": False,
+        "deadline": None,
+        "queued": 0.0,
+        "trace": None,
+        "tries": [],
     }
+
+
+def test_the_failed_tries_of_a_call_are_dicts():
+    tried = CALL._replace(tries=(events.Try("503", "retryable", 0.5, 1.0), events.Try("reset", "unknown", 2.0, None)))
+    assert json.loads(json.dumps(tried.to_dict()))["tries"] == [
+        {"fault": "503", "verdict": "retryable", "duration": 0.5, "wait": 1.0},
+        {"fault": "reset", "verdict": "unknown", "duration": 2.0, "wait": None},
+    ]
 
 
 def test_an_enum_member_in_an_event_becomes_its_word():

@@ -1,5 +1,4 @@
 import asyncio
-import dataclasses
 import io
 import json
 import logging
@@ -12,20 +11,9 @@ from blueprint_proxy.telemetry import events
 from blueprint_proxy.telemetry.logs import MOST_PER_SECOND, MOST_WINDOWS, WORDINGS, Logs, StandardLogging
 from blueprint_proxy.telemetry.redaction import MASK, Redactor
 from blueprint_proxy.telemetry.stream import Telemetry
+from support.event_samples import a_sample
 
 REFUSED = events.CallRefused("gemini", "generate", "r-1", "breaker_open", 1.5)
-
-SAMPLES = {
-    "str": "word", "int": 1, "float": 1.0, "bool": True, "str | None": None, "float | None": None,
-    "tuple[str, ...]": ("one", "two"),
-}  # fmt: skip
-
-
-def a_sample(kind):
-    """An event of `kind`, each field filled by its declared type."""
-    if kind is events.CallFinished:
-        return kind("gcs", "get", "failed", 503, None, 1, 0.1, "r-1", None, 0, 0, "upstream")
-    return kind(**{field.name: SAMPLES[field.type] for field in dataclasses.fields(kind)})
 
 
 class Wall:
@@ -70,8 +58,18 @@ def test_a_line_is_json_with_the_fields_that_cloud_logging_knows(logs, stream):
             "request_id": "r-1",
             "reason": "breaker_open",
             "retry_after": 1.5,
+            "advice": "the README's table of refusals says what each reason asks for",
         }
     ]
+
+
+@pytest.mark.parametrize("kind", WORDINGS, ids=lambda kind: kind.name)
+def test_a_line_names_its_call_and_a_warning_says_what_to_do(kind):
+    wording, fields = WORDINGS[kind], set(a_sample(kind).to_dict())
+    assert "{upstream}" in wording.message or "upstream" not in fields
+    assert "{operation}" in wording.message or "operation" not in fields
+    if wording.severity != "INFO":
+        assert wording.advice
 
 
 def test_every_event_type_has_a_wording_that_its_fields_fill(logs, stream):
@@ -163,9 +161,11 @@ def test_a_credential_in_any_field_is_masked(stream, wall):
 
 
 def test_the_id_of_a_missing_credential_is_shown(logs, stream):
-    logs.event(events.CredentialMissing("gemini", "gemini-api-key"))
+    logs.event(events.CredentialMissing("gemini", "gemini-api-key", "looked in file /k (nothing there)"))
     assert lines(stream)[0]["secret_id"] == "gemini-api-key"
-    assert lines(stream)[0]["message"] == "gemini: credential gemini-api-key not found"
+    assert lines(stream)[0]["message"] == (
+        "gemini: calls are refused for want of gemini-api-key (looked in file /k (nothing there))"
+    )
 
 
 def test_a_very_long_field_is_cut(logs, stream):

@@ -1,8 +1,17 @@
 import pytest
 
 from blueprint_proxy.telemetry import events
-from blueprint_proxy.telemetry.metrics import BOUNDS, COUNTED, MOST_UPSTREAMS, MOST_VALUES, Metrics, UpstreamGauges
+from blueprint_proxy.telemetry.metrics import (
+    BOUNDS,
+    COUNTED,
+    MOST_UPSTREAMS,
+    MOST_VALUES,
+    UNCOUNTED,
+    Metrics,
+    UpstreamGauges,
+)
 from blueprint_proxy.telemetry.stream import Telemetry
+from support.event_samples import a_sample
 
 
 def call(upstream="gcs", operation="get", outcome="ok", duration=0.25, attempts=1, bytes_in=0, bytes_out=0):
@@ -91,6 +100,26 @@ def test_the_rate_is_the_last_one_set(telemetry, metrics):
     telemetry.emit(events.RateChanged("gemini", 4.0, 0.0))
     telemetry.emit(events.RateChanged("gemini", 2.0, 1.0))
     assert metrics.snapshot().rates == {"gemini": 2.0}
+
+
+def test_every_event_is_counted_or_has_a_reason_not_to_be():
+    counted = {row.event for row in COUNTED} | {events.CallFinished}
+    assert counted | set(UNCOUNTED) == set(events.ALL)
+    assert not counted & set(UNCOUNTED)
+    assert all(UNCOUNTED.values())
+
+
+def test_every_counted_event_moves_its_counter(telemetry, metrics):
+    for row in COUNTED:
+        telemetry.emit(a_sample(row.event))
+    counts = metrics.snapshot().counts
+    assert [row.metric for row in COUNTED if not sum(counts[row.metric].values())] == []
+
+
+def test_what_an_event_counts_by_itself_is_added_whole(telemetry, metrics):
+    telemetry.emit(events.CallLogDropped(7))
+    telemetry.emit(events.CallLogDropped(5))
+    assert metrics.snapshot().counts["call_log_dropped"] == {(): 12}
 
 
 def test_no_metric_is_labelled_with_a_run_a_request_or_a_message():
