@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock docs clean
+.PHONY: help setup demo test check bench containers lock docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,14 +15,15 @@ LOCKS := $(wildcard deploy/requirements/*.txt tests/end_to_end/sdks/locks/*.txt 
 ARGS ?=
 
 help:
-	@echo "make setup   a $(VENV) with both distributions, from hash-pinned locks"
-	echo "make demo    a small scene job with the real SDKs while the upstreams misbehave"
-	echo "make test    every test"
-	echo "make check   style, types, import rules and locks"
-	echo "make bench   side-by-side measurements"
-	echo "make lock    resolve the locks again"
-	echo "make docs    rewrite the generated parts of README.md"
-	echo "make clean   remove $(VENV) and every cache"
+	@echo "make setup       a $(VENV) with both distributions, from hash-pinned locks"
+	echo "make demo        a small scene job with the real SDKs while the upstreams misbehave"
+	echo "make test        every test"
+	echo "make check       style, types, import rules and locks"
+	echo "make bench       side-by-side measurements"
+	echo "make containers  the images and the compose file for real, with podman"
+	echo "make lock        resolve the locks again"
+	echo "make docs        rewrite the generated parts of README.md"
+	echo "make clean       remove $(VENV) and every cache"
 
 setup: $(STAMP)
 
@@ -102,15 +103,20 @@ check: $(STAMP)
 bench: $(STAMP)
 	@exec $(BIN)/python -m bench --write $(ARGS)
 
+containers: $(STAMP)
+	@exec $(BIN)/python -m pytest tests/containers -m containers $(ARGS)
+
 docs: $(STAMP)
 	@$(BIN)/python tests/test_documents.py
 
 # Changes nothing that still fits; make lock ARGS=--upgrade moves everything on, ARGS="--upgrade-package NAME" one.
-UV_LOCK = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+UV_LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--universal $(ARGS)
 lock: $(STAMP)
-	@$(UV_LOCK) --quiet --extra demo --group dev -o deploy/requirements/dev.txt
-	$(UV_LOCK) --quiet -o deploy/requirements/runtime.txt
+	@$(UV_LOCK) pyproject.toml --extra demo --group dev -o deploy/requirements/dev.txt
+	$(UV_LOCK) pyproject.toml -o deploy/requirements/runtime.txt
+	$(UV_LOCK) pyproject.toml --extra demo -o deploy/requirements/demo.txt
+	$(UV_LOCK) --group pyproject.toml:build -o deploy/requirements/build.txt
 
 clean:
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist clients/build clients/dist

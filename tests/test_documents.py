@@ -36,10 +36,12 @@ EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
 KNOWN_COMMANDS = {
     # words that begin a shell line of the documents: why they may stand there
     "make": "its targets are compared with the Makefile's",
+    "blueprint-run": "tests/clients/test_launcher.py runs it",
     "blueprint-proxy": "its subcommands are compared with the program's",
     "eval": "only with blueprint-proxy env",
     "export": "sets a variable",
     "pip": "tests/test_packaging.py installs",
+    "docker": "tests/containers does the same with podman",
     "curl": "an example of any HTTP client",
     ".ci/run": "what a merge runs",
 }

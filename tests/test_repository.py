@@ -106,7 +106,7 @@ def test_no_file_names_a_package_registry() -> None:
     assert not naming
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "test", "check", "bench", "lock", "docs", "clean"])
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "check", "bench", "containers", "lock", "docs", "clean"])
 def test_the_makefile_has_the_target(target: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{target}:", makefile, re.MULTILINE)

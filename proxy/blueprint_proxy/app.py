@@ -10,6 +10,7 @@ import contextlib
 import gc
 import importlib
 import logging
+import random
 import secrets
 import signal
 import sys
@@ -17,16 +18,23 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from blueprint_proxy.admin.event_streams import EventStreams
 from blueprint_proxy.config import ConfigError, load, read_secret
+from blueprint_proxy.guard.permits import Guard
 from blueprint_proxy.inbound.listener import Listener
 from blueprint_proxy.listening import BACKLOG, ListeningSocket, authorities, tls_context
 from blueprint_proxy.overview import Overview
+from blueprint_proxy.runs.registry import Runs
+from blueprint_proxy.secrets.store import SecretStore
 from blueprint_proxy.sweep import Sweep
+from blueprint_proxy.telemetry.call_log import CallLog
+from blueprint_proxy.telemetry.call_log_reading import CALLS
 from blueprint_proxy.telemetry.events import (
     ConfigurationLoaded,
     ConfigurationRejected,
     Draining,
     Listening,
+    NotHardened,
     Stopped,
 )
 from blueprint_proxy.telemetry.exposition import Exposition
@@ -58,25 +66,49 @@ class App:
     SIGTERM and SIGINT drain; a second one cuts what is still under way. SIGHUP loads the configuration anew.
     """
 
-    def __init__(self, config: Config, *, reload: Callable[[], Config] | None = None) -> None:
+    def __init__(
+        self, config: Config, *, reload: Callable[[], Config] | None = None, not_hardened: tuple[str, ...] = ()
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._config = config
         self._reload = reload or partial(load, config.source)
+        self._not_hardened = not_hardened
         self._sweep = Sweep(self._loop)
         self._telemetry = Telemetry()
         self._redactor = Redactor()
         self._logs = Logs(sys.stderr, self._redactor)
         self._logs.attach(self._telemetry)
-        self._upstreams: dict[bytes, Upstream] = {}
-        self._overview = Overview(config, self._upstreams, self._sweep.now)
+        self._upstreams: dict[bytes, Upstream] = {}  # those that calls pass through
+        self._configured: dict[bytes, Upstream] = {}  # all: functions are guarded by those of kinds not served yet too
+        self._overview = Overview(
+            config,
+            self._configured,
+            self._sweep.now,
+            events=EventStreams(self._telemetry),
+            stop=self._drain_once,
+        )
+        self._runs = Runs(self._telemetry, addresses=self._overview.addresses)
+        self._guard = Guard(
+            self._configured, telemetry=self._telemetry, sweep=self._sweep, run_of=self._runs.of_request
+        )
+        self._runs.on_end = self._guard.end_run
         metrics = Metrics(self._overview.gauges)
         metrics.attach(self._telemetry)
+        self._call_log = CallLog(config.state_dir / CALLS, redact=self._redactor.text)
+        self._call_log.attach(self._telemetry)
         self._overview.exposition = Exposition(metrics)
+        self._secrets = SecretStore(
+            emit=self._telemetry.emit,
+            now=self._loop.time,
+            chance=random.random,  # noqa: S311 -- jitter, no secret
+            on_secret=self._register,
+        )
+        self._overview.secrets = self._secrets
         self._around = Surroundings(
             telemetry=self._telemetry,
             sweep=self._sweep,
             spool=config.state_dir / "spool",
-            on_secret=self._register,
+            secrets=self._secrets,
         )
         self._stopping = asyncio.Event()
         self._cut = False
@@ -99,7 +131,7 @@ class App:
             ):
                 return await self._run(jobs, operators)
         finally:
-            for upstream in self._upstreams.values():
+            for upstream in self._configured.values():
                 upstream.pool.close()
             self._logs.flush()
 
@@ -109,17 +141,25 @@ class App:
             self._stopping.set()
             return
         self._cut = True
+        self._guard.abort()
         if self._listener is not None:
             self._listener.abort()
         if self._admin is not None:
             self._admin.cancel()
 
+    def _drain_once(self) -> None:
+        if not self._stopping.is_set():
+            self.stop()
+
     async def _run(self, jobs: ListeningSocket, operators: ListeningSocket) -> bool:
+        self._overview.http, self._overview.admin = jobs.address, operators.address
         self._put_in_force(self._config)
         tls = None if self._config.tls is None else tls_context(self._config.tls)
         listener = self._listener = self._listener_on(jobs.address)
         server = await self._loop.create_server(listener, sock=jobs.socket, ssl=jobs.tls(tls), backlog=BACKLOG)
         self._telemetry.emit(Listening("http", str(jobs.address)))
+        for why in self._not_hardened:
+            self._telemetry.emit(NotHardened(why))
         self._overview.listening = True
         _settle_garbage_collection()
         drained = False
@@ -128,15 +168,23 @@ class App:
             async with asyncio.TaskGroup() as group:
                 self._admin = group.create_task(self._serve_admin(operators, operators.tls(tls), admin_stopping))
                 group.create_task(self._watch())
+                keeping = group.create_task(self._secrets.run())
                 await self._stopping.wait()
                 self._overview.listening = False
                 server.close()
                 jobs.close()
                 drained = await self._drain(listener)
+                self._runs.drain()
+                self._overview.events.end()
                 admin_stopping.set()
+                keeping.cancel()  # the last calls may have had to wait for a secret
         finally:
             server.close()
             listener.abort()
+            self._guard.abort()
+            await self._guard.quiet.wait()
+            self._runs.drain()
+            await self._call_log.close()
             self._telemetry.emit(Stopped(drained))
         return drained
 
@@ -152,20 +200,25 @@ class App:
             authority=b"localhost" if address.unix is not None else str(address).encode("ascii"),
             scheme=b"http" if self._config.tls is None or address.unix is not None else b"https",
             token=self._job_token,
+            runs=self._runs,
         )
 
     async def _drain(self, listener: Listener) -> bool:
         """Lets calls end; whether all of them did. What is left after the grace is cut, and its end is waited for."""
         grace = self._config.drain.grace
-        in_flight = sum(upstream.pipelines.in_flight for upstream in self._upstreams.values())
+        in_flight = sum(upstream.pipelines.in_flight for upstream in self._configured.values())
         self._telemetry.emit(Draining(grace, in_flight))
         listener.drain()
+        self._guard.drain()
+        self._runs.draining = True
         try:
             async with asyncio.timeout(grace):
                 await listener.quiet.wait()
+                await self._guard.quiet.wait()
         except TimeoutError:
             self._cut = True
             listener.abort()
+            self._guard.abort()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CUT):
                     await listener.quiet.wait()
@@ -178,7 +231,7 @@ class App:
     ) -> None:
         application, serving = await asyncio.to_thread(_import_admin)
         await serving.serve_admin(
-            application.create_app(self._overview),
+            application.create_app(self._overview, runs=self._runs, guard=self._guard),
             listening.socket,
             started=partial(self._telemetry.emit, Listening("admin", str(listening.address))),
             stopping=stopping,
@@ -193,11 +246,12 @@ class App:
                 async with asyncio.timeout(TICK):
                     await self._stopping.wait()
             now = self._loop.time()
-            for upstream in self._upstreams.values():
+            for upstream in self._configured.values():
                 upstream.tick(now)
             if now - looked >= WATCH:
                 looked = now
                 self._logs.flush()
+                self._call_log.flush()
                 if _version(self._config.source) != self._file_seen:
                     self._reload_now()
 
@@ -221,30 +275,36 @@ class App:
         """
         if (config.listen, config.tls) != (self._config.listen, self._config.tls):
             raise ValueError("listen and tls cannot change while the proxy runs: start it anew")
-        job_token = None if config.listen.http.is_private else self._token(config.jobs.token, "jobs.token")
+        job_token = self._token(config.jobs.token, "jobs.token")
         admin_token = self._token(config.admin.token, "admin.token")
+        if admin_token is not None and job_token == admin_token:
+            raise OSError("jobs.token and admin.token are the same: every job would be an operator")
         around = replace(self._around, spool=config.state_dir / "spool")
         built = {
-            name.encode("ascii"): self._build(name, settings, around)
-            for name, settings in config.upstreams.items()
-            if settings.served
+            name.encode("ascii"): self._build(name, settings, around) for name, settings in config.upstreams.items()
         }
-        old = list(self._upstreams.values())
+        old = list(self._configured.values())
+        self._configured.clear()
+        self._configured.update(built)
         self._upstreams.clear()
-        self._upstreams.update(built)
+        self._upstreams.update((name, upstream) for name, upstream in built.items() if upstream.settings.served)
         for upstream in old:
             upstream.pool.close()
         self._around = around
-        self._job_token = None if job_token is None else job_token.reveal().encode("ascii")
+        self._call_log.move(config.state_dir / CALLS)
+        private = config.listen.http.is_private
+        self._runs.by_scope = job_token is None
+        self._job_token = None if job_token is None or private else job_token.reveal().encode("ascii")
         if self._listener is not None:
             self._listener.token = self._job_token
-        self._overview.token = admin_token
+        self._overview.token, self._overview.jobs_token = admin_token, job_token
+        self._secrets.put_in_force(config)
         self._config = self._overview.configuration = config
         self._telemetry.emit(ConfigurationLoaded("built-in" if config.source is None else str(config.source)))
 
     def _build(self, name: str, settings: UpstreamSettings, around: Surroundings) -> Upstream:
         try:
-            return build(settings, around, self._upstreams.get(name.encode("ascii")))
+            return build(settings, around, self._configured.get(name.encode("ascii")))
         except OSError as error:
             raise OSError(f"upstreams.{name}.tls: {error.strerror or error}") from error
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from blueprint_proxy.config import OperationSettings
     from blueprint_proxy.http1.fields import Fields
     from blueprint_proxy.policies.policy_set import PolicySet
+    from blueprint_proxy.runs.run import Run
+    from blueprint_proxy.telemetry.events import Try
+    from blueprint_proxy.telemetry.tracing import Trace
 
 
 class Verdict(StrEnum):
@@ -28,23 +31,25 @@ class Verdict(StrEnum):
 class Call:
     """One request of a job. Nobody changes it once inbound has made it; a layer that needs another one copies it.
 
-    Only two marks are made on it while it is under way: `attempts` begun so far, and `sent`, false as long as
-    provably no byte of it has left this host.
+    Only these marks are made on it while it is under way: `attempts` begun so far; `sent`, false as long as provably no
+    byte of it has left this host; `queued`, the seconds that it waited for the rate and for a place; `tries`, what
+    became of the attempts that failed.
 
     `target` is the raw path and query for the upstream, beginning with a slash. `headers` are end-to-end fields only.
     `body` is the whole body, or a RequestBody that streams and, within limits, replays. `deadline` is in loop time;
-    None means that nobody set one. `operation` is the kind's bounded name for metrics and policies; `settings` and
-    `policies` are what is in force for it. `repeatable` says whether the operation may be sent twice. `public_url` is
-    the address by which the job reached this upstream (scheme, authority and prefix, no trailing slash), for kinds
-    that rewrite links. `invocation` is the same for every repeat that an SDK makes of one call by itself, where the
-    SDK says so. `states_timeout` says that its fields carry a timeout, which goes up rewritten to what is left.
-    `interim` hands a 1xx head on to the job.
+    None means that nobody set one. `run` is the run that it belongs to, if any. `operation` is the kind's bounded name
+    for metrics and policies; `settings` and `policies` are what is in force for it. `repeatable` says whether the
+    operation may be sent twice. `public_url` is the address by which the job reached this upstream (scheme, authority
+    and prefix, no trailing slash), for kinds that rewrite links. `invocation` is the same for every repeat that an SDK
+    makes of one call by itself, where the SDK says so. `states_timeout` says that its fields carry a timeout, which
+    goes up rewritten to what is left.
+    `interim` hands a 1xx head on to the job. `trace` is the trace that the job's call belongs to, where it says so.
     """
 
     __slots__ = (
         "arrived", "attempts", "body", "deadline", "headers", "interim", "invocation", "method", "operation",
-        "policies", "public_url", "repeatable", "request_id", "run", "sent", "settings", "states_timeout",
-        "target", "upstream",
+        "policies", "public_url", "queued", "repeatable", "request_id", "run", "sent", "settings", "states_timeout",
+        "target", "trace", "tries", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -62,11 +67,12 @@ class Call:
         request_id: str,
         arrived: float,
         deadline: float | None = None,
-        run: str | None = None,
+        run: Run | None = None,
         public_url: bytes = b"",
         invocation: bytes | None = None,
         states_timeout: bool = False,
         interim: Callable[[int, Fields], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.upstream = upstream
         self.operation = operation
@@ -85,8 +91,11 @@ class Call:
         self.invocation = invocation
         self.states_timeout = states_timeout
         self.interim = interim
+        self.trace = trace
         self.attempts = 0
         self.sent = False
+        self.queued = 0.0
+        self.tries: tuple[Try, ...] = ()
 
     def with_headers(self, headers: Fields) -> Call:
         """The same call with other fields, for an attempt."""
@@ -101,8 +110,8 @@ class Reply:
     """An answer: from the upstream, or one this proxy kept.
 
     `body` is whole when it is bytes; a BodyStream is still coming. `framed` says that `headers` hold a Content-Length
-    that is right for it. `error` is the contract's reason where this proxy gave up on a call whose last real answer
-    this is.
+    that is right for it. `rejected` says that it refuses the credential which this proxy put in. `error` is the
+    contract's reason where this proxy gave up on a call whose last real answer this is.
     """
 
     __slots__ = (
@@ -113,6 +122,7 @@ class Reply:
         "headers",
         "minor",
         "reason",
+        "rejected",
         "retry_after",
         "source",
         "status",
@@ -141,6 +151,7 @@ class Reply:
         self.retry_after: float | None = None
         self.attempts = 1
         self.error: str | None = None
+        self.rejected = False
 
 
 Next = Callable[[Call], Awaitable[Reply]]

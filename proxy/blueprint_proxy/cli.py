@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +15,8 @@ import typer
 from blueprint_proxy import __version__
 from blueprint_proxy.config import Config, ConfigError, exports, json_schema, load
 from blueprint_proxy.config import explain as explain_config
+from blueprint_proxy.config.units import parse_duration
+from blueprint_proxy.telemetry.events import OUTCOMES
 
 cli = typer.Typer(
     name="blueprint-proxy",
@@ -42,11 +45,13 @@ def serve(config: ConfigOption = None) -> None:
     import uvloop  # noqa: PLC0415 -- the other commands need no event loop
 
     from blueprint_proxy.app import App  # noqa: PLC0415
+    from blueprint_proxy.secrets.hardening import harden  # noqa: PLC0415
 
+    not_hardened = harden()  # before any secret is read
     loaded = _load(config)
 
     async def run() -> bool:
-        return await App(loaded).run()
+        return await App(loaded, not_hardened=not_hardened).run()
 
     try:
         uvloop.run(run())
@@ -120,6 +125,66 @@ def status(config: ConfigOption = None) -> None:
 
 
 @cli.command()
+def runs(config: ConfigOption = None) -> None:
+    """List the runs of a running proxy: those that live, and how the last ones ended."""
+    from blueprint_proxy.admin.asking import ask  # noqa: PLC0415 -- brings an HTTP client along
+
+    loaded = _load(config)
+    try:
+        shown = ask(loaded, "/v1/runs")
+    except OSError as error:
+        _fail(str(error), 1)
+    typer.echo(
+        f"{'started':<21}{'lasts':>9}  {'state':<9}{'outcome':<11}{'ended by':<18}{'calls':>7}{'not ok':>7}  run"
+    )
+    for run in shown:
+        outcomes = run["calls"]["outcomes"]
+        calls = sum(outcomes.values())
+        started = f"{run['started'][:19]}Z"
+        typer.echo(
+            f"{started:<21}{run['age_s']:>8.0f}s  {run['state']:<9}{run['outcome'] or '-':<11}{_ended_by(run):<18}"
+            f"{calls:>7}{calls - outcomes.get('ok', 0):>7}  {run['id']}"
+        )
+
+
+def _ended_by(run: dict[str, Any]) -> str:
+    if run["signal"] is not None:
+        return f"signal {run['signal']}"
+    return f"exit status {run['exit_status']}" if run["exit_status"] is not None else run["why"] or "-"
+
+
+@cli.command()
+def logs(
+    *,
+    upstream: Annotated[str | None, typer.Option("--upstream", help="Only calls to this upstream.")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help=f"Only these: {', '.join(OUTCOMES)}.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only calls of this run: SCENE~JOB, or its name.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Only the last 10m, 2h, ...")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each call as JSON.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Print the call log: every call of the last days, up to the last second."""
+    from blueprint_proxy.telemetry.call_log_reading import CALLS, HEADING, Wanted, read_calls, row  # noqa: PLC0415
+
+    directory = _load(config).state_dir / CALLS
+    if outcome is not None and outcome not in OUTCOMES:
+        _fail(f"no outcome {outcome!r}; there are: {', '.join(OUTCOMES)}", 2)
+    try:
+        after = None if since is None else time.time() - parse_duration(since)
+    except ValueError as problem:
+        _fail(f"--since: {problem}", 2)
+    try:
+        if not as_json:
+            typer.echo(HEADING)
+        for call in read_calls(directory, Wanted(upstream, outcome, run, after)):
+            typer.echo(json.dumps(call) if as_json else row(call))
+    except BrokenPipeError:
+        raise  # `| head` has seen enough; typer ends quietly
+    except OSError as error:
+        _fail(f"the call log in {directory} cannot be read: {error.strerror or error}", 1)
+
+
+@cli.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the proxy and the stand-ins running.")] = False,  # noqa: FBT002
 ) -> None:
@@ -139,9 +204,7 @@ def _not_built(name: str, what: str) -> None:
     cli.command(name, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 
-_not_built("runs", "List the runs and how they ended")
 _not_built("journal", "List, show and move what was paid for")
-_not_built("logs", "Print the call log")
 _not_built("what-if", "Replay the call log against other policies")
 
 

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.admin.state import BreakerShown, ConnectionsShown, UpstreamShown
+from blueprint_proxy import __version__
+from blueprint_proxy.admin.state import (
+    AddressesShown,
+    AddressShown,
+    BreakerShown,
+    ConnectionsShown,
+    SecretShown,
+    UpstreamShown,
+)
+from blueprint_proxy.config import Address
+from blueprint_proxy.config.addresses import is_unspecified
+from blueprint_proxy.errors import Reason, Refusal
+from blueprint_proxy.secrets.store import SecretMissing
 from blueprint_proxy.telemetry.metrics import UpstreamGauges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from blueprint_proxy.admin.event_streams import EventStreams
     from blueprint_proxy.admin.state import Action
     from blueprint_proxy.config import Config, Secret
     from blueprint_proxy.policies.breaker import Breaker
+    from blueprint_proxy.secrets.store import SecretStore
     from blueprint_proxy.telemetry.exposition import Exposition, Page
     from blueprint_proxy.upstreams.upstream import Upstream
 
+SECRET_WAIT = 20.0
+"""Seconds that a job waits for a secret that is still being loaded: longer than a look at Secret Manager takes."""
+
 
 class Overview:
-    """The admin application's AdminState, and the gauges of the metrics. `upstreams` is the live mapping."""
+    """The admin application's AdminState, and the gauges of the metrics. `upstreams` is the live mapping.
 
-    def __init__(self, config: Config, upstreams: Mapping[bytes, Upstream], now: Callable[[], float]) -> None:
+    `stop` begins to end the process, as SIGTERM does. `http` and `admin` are where the listeners really are, once they
+    are open; `secrets` is None until the store of them is made.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        upstreams: Mapping[bytes, Upstream],
+        now: Callable[[], float],
+        *,
+        events: EventStreams,
+        stop: Callable[[], None],
+    ) -> None:
         self.configuration = config
+        self.events = events
+        self.http = config.listen.http
+        self.admin = config.listen.admin
         self.listening = False
         self.token: Secret | None = None
+        self.jobs_token: Secret | None = None
+        self.secrets: SecretStore | None = None
         self.exposition: Exposition | None = None
         self._upstreams = upstreams
         self._now = now
+        self._stop = stop
+        self._drains = False
 
     @property
     def allowed_hosts(self) -> frozenset[str]:
@@ -79,6 +116,50 @@ class Overview:
     def operator_token(self) -> str | None:
         return None if self.token is None else self.token.reveal()
 
+    def job_token(self) -> str | None:
+        return None if self.jobs_token is None else self.jobs_token.reveal()
+
+    def addresses(self, run: str | None = None, reached: str | None = None) -> AddressesShown:
+        http, admin = _as_reached(self.http, reached), _as_reached(self.admin, reached)
+        secure = self.configuration.tls is not None
+        calls = "http://localhost" if http.unix is not None else _url(http, secure=secure)
+        under = calls if run is None else f"{calls}/@{run}"
+        return AddressesShown(
+            version=__version__,
+            http=_url(http, secure=secure),
+            grpc=None,
+            admin=_url(admin, secure=secure),
+            upstreams={
+                name: AddressShown(
+                    kind=upstream.kind,
+                    url=f"{under}/{name}" if upstream.served else None,
+                    credential=upstream.credential is not None,
+                    served=upstream.served,
+                )
+                for name, upstream in self.configuration.upstreams.items()
+            },
+        )
+
+    def grace(self) -> float:
+        return self.configuration.drain.grace
+
+    async def drain(self) -> None:
+        if not self._drains:
+            self._drains = True
+            self._stop()
+
+    async def secret(self, secret_id: str) -> SecretShown:
+        if self.secrets is None:
+            raise RuntimeError("a secret is asked for before there is a store of them")
+        try:
+            async with asyncio.timeout(SECRET_WAIT):
+                given = await self.secrets.for_job(secret_id)
+        except (LookupError, SecretMissing) as missing:
+            raise Refusal(Reason.FORBIDDEN, str(missing.args[0]), sent=False) from None
+        except TimeoutError:
+            raise Refusal(Reason.OVERLOADED, f"{secret_id} is not loaded yet", sent=False, retry_after=1.0) from None
+        return SecretShown(id=secret_id, value=given.value.reveal(), version=given.version, source=given.source)
+
     def breaker_action(self, name: str, owner: str | None, action: Action) -> None:
         upstream = self._upstreams.get(name.encode("utf-8", "replace"))
         if upstream is None:
@@ -92,6 +173,17 @@ class Overview:
             _act(breaker, action, self._now())
         if action == "reset" and owner is None:
             upstream.forget_holds()
+
+
+def _as_reached(address: Address, reached: str | None) -> Address:
+    """Where the asker finds the listener: "every address" means the one that it has reached already."""
+    if address.unix is None and reached is not None and is_unspecified(address.host):
+        return Address(reached, address.port)
+    return address.local
+
+
+def _url(address: Address, *, secure: bool) -> str:
+    return str(address) if address.unix is not None else f"http{'s' * secure}://{address}"
 
 
 def _act(breaker: Breaker, action: Action, now: float) -> None:

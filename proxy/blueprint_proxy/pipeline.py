@@ -6,10 +6,11 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING
 
+from blueprint_proxy.guard.function import at_the_job
 from blueprint_proxy.layers.admission import AdmitAttempts
 from blueprint_proxy.layers.attempt import MakeAttempt
 from blueprint_proxy.layers.breaking import BreakCircuits
-from blueprint_proxy.layers.credentials import InjectCredential
+from blueprint_proxy.layers.credentials import InjectCredential, RenewCredential
 from blueprint_proxy.layers.deadline import KeepDeadline
 from blueprint_proxy.layers.links import LeadLinksBack
 from blueprint_proxy.layers.recording import RecordCalls
@@ -42,6 +43,8 @@ def compose(layers: list[Wrap | None], transport: Next) -> Next:
 class Pipelines:
     """The two ways through one upstream's layers: all of them, or, with `mode: off`, those that only relay.
 
+    Each once more for the functions that a job runs itself, by the same policies: `guard_function`, `relay_function`.
+
     `resources` are the operations whose replies are documents with links; `repeats_known` says that the kind's SDK
     names its repeats.
     """
@@ -62,6 +65,7 @@ class Pipelines:
         now = sweep.now
         attempt = partial(MakeAttempt, kind=kind, now=now)
         inject = partial(InjectCredential, credential=credential) if credential is not None else None
+        renew = partial(RenewCredential, credential=credential, telemetry=telemetry) if credential is not None else None
         lead_back = partial(LeadLinksBack, links=links, resources=resources) if links is not None else None
         guarded: list[Wrap | None] = [
             # outside the deadline and the retries: an SDK's repeat of what was given up must not be tried again
@@ -70,6 +74,9 @@ class Pipelines:
             partial(KeepDeadline, telemetry=telemetry, sweep=sweep),
             # outside admission and breaker: every attempt asks for leave anew, and a wait holds no place
             partial(RetryFailures, telemetry=telemetry, now=now, chance=chance),
+            # outside admission and breaker: a wait for a secret holds no place and ages no permit; inside the retries:
+            # a repeat with a new key is none of theirs
+            renew,
             # outside the breaker: what waits for its turn is not at the upstream yet, and says nothing about it
             partial(AdmitAttempts, telemetry=telemetry, sweep=sweep, chance=chance),
             # inside the retries, so that each attempt counts; its refusal is no UpstreamError and is never repeated
@@ -78,16 +85,33 @@ class Pipelines:
             lead_back,
             # as far in as can be: no layer outside can log what it never saw
             inject,
-            attempt,
+            partial(attempt, signed=credential is not None),
         ]
         # outermost: sees every call once, whatever happens inside
         self._record = RecordCalls(compose(guarded, transport), telemetry=telemetry, now=now)
         relaying = compose([RelayOnce, lead_back, inject, partial(attempt, relaying=True)], transport)
         self._record_relayed = RecordCalls(relaying, telemetry=telemetry, now=now)
+        by_the_job: list[Wrap | None] = [
+            partial(KeepDeadline, telemetry=telemetry, sweep=sweep),
+            partial(RetryFailures, telemetry=telemetry, now=now, chance=chance),
+            partial(AdmitAttempts, telemetry=telemetry, sweep=sweep, chance=chance),
+            # a function may well be long and healthy: its permit's end is what tells a hang
+            partial(BreakCircuits, telemetry=telemetry, now=now, aged=False),
+            # nothing is sent, so nothing is signed, rewritten or read
+        ]
+        self._record_functions = RecordCalls(compose(by_the_job, at_the_job), telemetry=telemetry, now=now)
+        self._record_unguarded = RecordCalls(RelayOnce(at_the_job), telemetry=telemetry, now=now)
         self.guard: Next = self._record
         self.relay: Next = self._record_relayed
+        self.guard_function: Next = self._record_functions
+        self.relay_function: Next = self._record_unguarded
 
     @property
     def in_flight(self) -> int:
         """Calls that have begun and not ended, those with a body on its way included."""
-        return self._record.in_flight + self._record_relayed.in_flight
+        return (
+            self._record.in_flight
+            + self._record_relayed.in_flight
+            + self._record_functions.in_flight
+            + self._record_unguarded.in_flight
+        )

@@ -16,6 +16,8 @@ import pytest
 
 from blueprint_proxy.app import App
 from blueprint_proxy.config import load
+from blueprint_proxy.runs.lease import Order
+from blueprint_proxy.runs.processes import Unproven
 from support.wire import reply
 
 if TYPE_CHECKING:
@@ -325,3 +327,70 @@ def test_signals_are_taken_before_anything_else(tmp_path, monkeypatch):
 
     asyncio.run(run())
     assert seen != [signal.SIG_DFL]
+
+
+def test_what_keeps_the_memory_to_itself_and_could_not_be_done_is_told(tmp_path, capsys):
+    async def run():
+        (tmp_path / "proxy.yaml").write_text(
+            f"listen: {{http: 'unix:{tmp_path}/h', admin: 'unix:{tmp_path}/a'}}\nstate_dir: '{tmp_path}'"
+        )
+        app = App(load(tmp_path / "proxy.yaml", {}), not_hardened=("it cannot be made undumpable",))
+        app.stop()
+        async with asyncio.timeout(PATIENCE):
+            await app.run()
+
+    asyncio.run(run())
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["why"] for line in lines if line["event"] == "not_hardened"] == ["it cannot be made undumpable"]
+
+
+def test_a_reload_keeps_a_secret_and_a_new_one_is_loaded(staged, upstream, tmp_path):
+    server = upstream()
+    server.serve(lambda request, _: reply(200, b",".join(request.values("x-key"))))
+    for name in ("a-key", "b-key"):
+        (tmp_path / name).write_text(f"value-of-{name}")
+    section = f"secrets: {{directory: '{tmp_path}'}}\nupstreams: "
+
+    def with_key(name):
+        return section + an_upstream(server, credential={"secret": name, "header": "x-key: {}"})
+
+    async def act(stage):
+        assert await stage.call("/it/x") == (200, b"value-of-a-key")
+        stage.rewrite(with_key("b-key"))
+        stage.app._reload_now()
+        assert await stage.call("/it/x") == (200, b"value-of-b-key")
+
+    staged(with_key("a-key"), act)
+
+
+def test_a_job_token_that_comes_with_a_reload_ends_the_naming_of_runs_by_their_scope(staged, upstream, tmp_path):
+    server = upstream()
+    server.answer(reply(200, b"hello"))
+    (tmp_path / "token").write_text("the-jobs-token")
+    section = f"upstreams: {an_upstream(server)}"
+
+    async def act(stage):
+        assert (await stage.call("/@scene~job/it/x"))[0] == 200
+        stage.rewrite(f"jobs: {{token: {{file: '{tmp_path}/token'}}}}\n{section}")
+        stage.app._reload_now()
+        assert (await stage.call("/@scene~job/it/x"))[0] == 403
+
+    staged(section, act)
+
+
+def test_runs_end_with_the_proxy_and_after_its_calls(staged, upstream):
+    server = upstream()
+    slow(server)
+
+    async def act(stage):
+        lease = stage.app._runs.open(Order("scene", "job"), Unproven("a test"))
+        async with asyncio.TaskGroup() as tasks:
+            await in_flight(stage, server, tasks)
+            stage.app.stop()
+            await stage.until(lambda: stage.said("draining"))
+            assert stage.app._runs.draining
+            assert lease.ending is None
+            stage.app.stop()
+
+    _, stage = staged(f"drain: {{grace: 10m}}\nupstreams: {an_upstream(server)}", act)
+    assert [(line["why"], line["calls"]) for line in stage.said("run_ended")] == [("draining", 1)]

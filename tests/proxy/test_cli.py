@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import shlex
+import time
 from types import SimpleNamespace
 
 import jsonschema
@@ -60,15 +61,58 @@ def test_bad_usage_is_exit_code_2_and_goes_to_stderr(words):
     assert "Usage: blueprint-proxy" in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize(
-    "words", [["runs"], ["runs", "list", "--all"], ["journal", "show", "x"], ["logs"], ["what-if"]]
-)
+@pytest.mark.parametrize("words", [["journal"], ["journal", "show", "x"], ["what-if"]])
 def test_a_command_that_is_not_built_fails_and_says_so(words):
     done = run(*words)
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"{words[0]}: not built yet\n")
 
 
-@pytest.mark.parametrize("command", [["serve"], ["validate"], ["explain", "gcs"], ["env"], ["status"]])
+@pytest.fixture
+def logged(file, tmp_path):
+    """A configuration whose call log holds two calls: an old one that went well, and a fresh one that failed."""
+    directory = tmp_path / "state" / "calls"
+    directory.mkdir(parents=True)
+    old = {"at": 1_700_000_000.5, "upstream": "gcs", "operation": "objects.get", "outcome": "ok", "status": 200}
+    fresh = {"at": time.time(), "upstream": "gemini", "operation": "f", "outcome": "failed", "run": "s~j#01234567"}
+    (directory / "calls-0.jsonl").write_text(f"{json.dumps(old)}\n{json.dumps(fresh)}\n")
+    return file(f"state_dir: {tmp_path}/state\n")
+
+
+def test_logs_is_a_table_of_calls(logged):
+    done = run("logs", "--config", logged)
+    heading, old, fresh = done.stdout.splitlines()
+    assert (done.exit_code, heading.split()[0]) == (0, "began")
+    assert old.startswith("2023-11-14T22:13:20.500 ok")
+    assert fresh.endswith("gemini f run=s~j#01234567")
+
+
+@pytest.mark.parametrize(
+    ("words", "operations"),
+    [
+        ([], ["objects.get", "f"]), (["--upstream", "gcs"], ["objects.get"]), (["--outcome", "failed"], ["f"]),
+        (["--run", "s~j"], ["f"]), (["--since", "10m"], ["f"]), (["--upstream", "gcs", "--since", "10m"], []),
+    ],
+)  # fmt: skip
+def test_logs_prints_the_calls_that_were_asked_for(logged, words, operations):
+    done = run("logs", "--json", *words, "--config", logged)
+    assert [json.loads(line)["operation"] for line in done.stdout.splitlines()] == operations
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["--outcome", "good"], "there are: ok"), (["--since", "soon"], "--since")]
+)
+def test_logs_refuses_what_it_does_not_understand(logged, words, said):
+    done = run("logs", *words, "--config", logged)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_logs_without_a_log_is_an_empty_table(file, tmp_path):
+    done = run("logs", "--config", file(f"state_dir: {tmp_path}/none\n"))
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["validate"], ["explain", "gcs"], ["env"], ["status"], ["runs"]])
 def test_a_bad_configuration_is_exit_code_2_with_every_problem_and_its_line(file, command):
     path = file("listn: {}\ndrain:\n  grace: soon\n")
     done = run(*command, "--config", path)
@@ -157,6 +201,23 @@ def test_status_is_a_table_of_upstreams(monkeypatch):
     head, row = done.stdout.splitlines()
     assert head.split() == ["upstream", "mode", "breaker", "in", "flight", "queued", "idle", "url"]
     assert row.split() == ["gcs", "enforce", "closed,", "open", "3", "2", "5", "https://storage.googleapis.com"]
+
+
+def test_runs_is_a_table_of_runs_and_how_they_ended(monkeypatch):
+    live = {
+        "id": "scene~job#00112233", "started": "2026-01-02T03:04:05.678Z", "age_s": 61.4, "state": "live",
+        "outcome": None, "why": None, "exit_status": None, "signal": None,
+        "calls": {"outcomes": {"ok": 5, "failed": 2}},
+    }  # fmt: skip
+    over = {**live, "state": "ended", "outcome": "failure", "why": "told", "calls": {"outcomes": {}}}
+    shown = [live, {**over, "signal": 9}, {**over, "exit_status": 3}, {**over, "why": "process_ended"}]
+    asking = importlib.import_module("blueprint_proxy.admin.asking")
+    monkeypatch.setattr(asking, "ask", lambda _config, path: shown if path == "/v1/runs" else None)
+    done = run("runs")
+    assert done.exit_code == 0
+    _, first, *ended = done.stdout.splitlines()
+    assert first.split() == ["2026-01-02T03:04:05Z", "61s", "live", "-", "-", "7", "2", "scene~job#00112233"]
+    assert [row[50:66].strip() for row in ended] == ["signal 9", "exit status 3", "process_ended"]
 
 
 def test_status_without_a_proxy_fails_in_one_line(file):

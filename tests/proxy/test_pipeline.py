@@ -38,8 +38,8 @@ def order(layer):
 async def test_the_layers_stand_in_the_order_of_the_design():
     layers = pipelines(ScriptedUpstream(), Heard(), repeats_known=True, credential=object(), links=Links(b"h", b""))
     assert order(layers.guard) == [
-        "RecordCalls", "AnswerRepeats", "KeepDeadline", "RetryFailures", "AdmitAttempts", "BreakCircuits",
-        "LeadLinksBack", "InjectCredential", "MakeAttempt",
+        "RecordCalls", "AnswerRepeats", "KeepDeadline", "RetryFailures", "RenewCredential", "AdmitAttempts",
+        "BreakCircuits", "LeadLinksBack", "InjectCredential", "MakeAttempt",
     ]  # fmt: skip
     assert order(layers.relay) == ["RecordCalls", "RelayOnce", "LeadLinksBack", "InjectCredential", "MakeAttempt"]
 

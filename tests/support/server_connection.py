@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blueprint_proxy.calls import Call, Reply
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.inbound.listener import Listener
+from blueprint_proxy.runs.registry import Runs
 from blueprint_proxy.sweep import Sweep
 from blueprint_proxy.telemetry.stream import Telemetry
 
@@ -92,9 +93,12 @@ def ok(body: bytes = b"fine") -> Reply:
 
 def connect(served: Served, **changes: Any) -> tuple[ServerConnection, RememberingTransport, Listener]:
     loop = asyncio.get_running_loop()
+    telemetry = changes.get("telemetry") or Telemetry()
+    nowhere: Any = None
+    runs = Runs(telemetry, addresses=lambda _run, _reached: nowhere)
     settings: dict[str, Any] = {
-        "telemetry": Telemetry(), "sweep": Sweep(loop), "via": b"blueprint-proxy-test", "own": frozenset({b"here:1"}),
-        "authority": b"here:1", "scheme": b"http", "token": None,
+        "telemetry": telemetry, "sweep": Sweep(loop), "runs": runs, "via": b"blueprint-proxy-test",
+        "own": frozenset({b"here:1"}), "authority": b"here:1", "scheme": b"http", "token": None,
     }  # fmt: skip
     listener = Listener({b"it": served}, **(settings | changes))
     connection, transport = listener(), RememberingTransport()

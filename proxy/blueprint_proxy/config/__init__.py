@@ -7,12 +7,14 @@ from blueprint_proxy.config.addresses import Address, UpstreamUrl
 from blueprint_proxy.config.configuration import (
     Config,
     DrainSettings,
+    JobsSettings,
     ListenerTls,
     ListenSettings,
     ScopeSettings,
+    SecretManagerSettings,
     SecretsSettings,
 )
-from blueprint_proxy.config.environment import process_environment
+from blueprint_proxy.config.environment import process_environment, quieten_grpc
 from blueprint_proxy.config.explaining import explain
 from blueprint_proxy.config.exports import exports
 from blueprint_proxy.config.loading import load
@@ -30,17 +32,22 @@ from blueprint_proxy.config.problems import ConfigError, Problem
 from blueprint_proxy.config.reference import json_schema, reference
 from blueprint_proxy.config.secret_places import (
     DUMMY_KEY,
+    NOT_CARRIED,
     CredentialSource,
     Secret,
     SecretPlace,
     SecretSource,
+    carried_by_a_header,
+    read_place,
     read_secret,
+    without_newline,
 )
 from blueprint_proxy.config.upstream_models import Kind, Mode, OperationClass
 from blueprint_proxy.config.upstream_settings import Provenance, Rule, UpstreamSettings, UpstreamTls
 
 __all__ = [
     "DUMMY_KEY",
+    "NOT_CARRIED",
     "Address",
     "BodySettings",
     "BreakerSettings",
@@ -50,6 +57,7 @@ __all__ = [
     "ConfigError",
     "CredentialSource",
     "DrainSettings",
+    "JobsSettings",
     "Kind",
     "ListenSettings",
     "ListenerTls",
@@ -63,6 +71,7 @@ __all__ = [
     "Rule",
     "ScopeSettings",
     "Secret",
+    "SecretManagerSettings",
     "SecretPlace",
     "SecretSource",
     "SecretsSettings",
@@ -70,11 +79,15 @@ __all__ = [
     "UpstreamSettings",
     "UpstreamTls",
     "UpstreamUrl",
+    "carried_by_a_header",
     "explain",
     "exports",
     "json_schema",
     "load",
     "process_environment",
+    "quieten_grpc",
+    "read_place",
     "read_secret",
     "reference",
+    "without_newline",
 ]

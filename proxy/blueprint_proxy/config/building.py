@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from blueprint_proxy.config.configuration import (
     Config,
     DrainSettings,
+    JobsSettings,
     ListenerTls,
     ListenSettings,
     ScopeSettings,
+    SecretManagerSettings,
     SecretsSettings,
 )
 from blueprint_proxy.config.defaults import BUILT_IN_UPSTREAMS
@@ -38,22 +40,26 @@ def build_config(
     origin: Callable[[KeyPath], str | None],
     job_token: SecretSource | None,
     admin_token: SecretSource | None,
+    project: str | None,
 ) -> Config:
-    """Return the Config of a file that has no problems. `origin` says where a key path was set."""
-    secrets = SecretsSettings(
-        tuple(place for place in parsed.secrets.order if place != "secret_manager"),
-        parsed.secrets.directory,
-        parsed.secrets.refresh,
-    )
+    """Return the Config of a file that has no problems.
+
+    `origin` says where a key path was set; `project` is the environment's Google Cloud project.
+    """
+    secrets = SecretsSettings(parsed.secrets.order, parsed.secrets.directory, parsed.secrets.refresh)
+    manager = parsed.secret_manager
     tls = None if parsed.tls is None else ListenerTls(parsed.tls.cert, parsed.tls.key, parsed.tls.client_ca)
     return Config(
         listen=ListenSettings(parsed.listen.http, parsed.listen.grpc, parsed.listen.admin),
         tls=tls,
         admin=ScopeSettings(admin_token),
-        jobs=ScopeSettings(job_token),
+        jobs=JobsSettings(job_token, MappingProxyType(dict(_for_jobs(each, secrets) for each in parsed.jobs.secrets))),
         state_dir=parsed.state_dir,
         drain=DrainSettings(parsed.drain.grace),
         secrets=secrets,
+        secret_manager=SecretManagerSettings(project)
+        if manager is None
+        else SecretManagerSettings(manager.project or project, manager.endpoint, manager.insecure),
         upstreams=MappingProxyType(
             {name: _upstream(name, upstream, secrets, origin) for name, upstream in parsed.upstreams.items()}
         ),
@@ -97,13 +103,33 @@ def _settings(
 
 
 def _credential(model: CredentialFile, secrets: SecretsSettings) -> CredentialSource:
+    return _source(model.secret, model.file, model.env, model.header, secrets)
+
+
+def _for_jobs(pinned: str, secrets: SecretsSettings) -> tuple[str, CredentialSource]:
+    """Return the secret's id, and where it is: its variable is the id in upper case, as the pipeline names them all."""
+    name = _without_version(pinned)
+    variable = name.upper().replace("-", "_")
+    return name, _source(pinned, None, None if variable[:1].isdigit() else variable, None, secrets)
+
+
+def _source(
+    pinned: str | None, file: Path | None, env: str | None, header: tuple[str, str] | None, secrets: SecretsSettings
+) -> CredentialSource:
+    name = None if pinned is None else _without_version(pinned)
     places: list[SecretPlace] = []
     for where in secrets.order:
-        if where == "file":
-            if model.file is not None:
-                places.append(SecretPlace("file", str(model.file)))
-            if model.secret is not None:
-                places.append(SecretPlace("file", str(secrets.directory / model.secret)))
-        elif where == "env" and model.env is not None:
-            places += [SecretPlace("env", name) for name in OTHER_NAMES.get(model.env, (model.env,))]
-    return CredentialSource(tuple(places), model.secret, model.header)
+        if where == "secret_manager" and pinned is not None:
+            places.append(SecretPlace("secret_manager", pinned))
+        elif where == "file":
+            if file is not None:
+                places.append(SecretPlace("file", str(file)))
+            if name is not None:
+                places.append(SecretPlace("file", str(secrets.directory / name)))
+        elif where == "env" and env is not None:
+            places += [SecretPlace("env", variable) for variable in OTHER_NAMES.get(env, (env,))]
+    return CredentialSource(tuple(places), name, header)
+
+
+def _without_version(pinned: str) -> str:
+    return pinned.partition("@")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blueprint_proxy.config.policy_values import show
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blueprint_proxy.config.addresses import Address
-    from blueprint_proxy.config.secret_places import SecretSource
+    from blueprint_proxy.config.secret_places import CredentialSource, SecretSource
     from blueprint_proxy.config.upstream_settings import UpstreamSettings
 
 
@@ -42,6 +42,13 @@ class ScopeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobsSettings(ScopeSettings):
+    """The jobs' side. `secrets`: what jobs may read, by id (without a version)."""
+
+    secrets: Mapping[str, CredentialSource] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class DrainSettings:
     """`grace` in seconds."""
 
@@ -58,16 +65,29 @@ class SecretsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretManagerSettings:
+    """Google Secret Manager. `project` None: none is known, and it is not asked.
+
+    `endpoint` is HOST:PORT, None for Google's own; `insecure`: neither TLS nor credentials.
+    """
+
+    project: str | None = None
+    endpoint: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration. `source` is the file it came from, None for the built-in one."""
 
     listen: ListenSettings
     tls: ListenerTls | None
     admin: ScopeSettings
-    jobs: ScopeSettings
+    jobs: JobsSettings
     state_dir: Path
     drain: DrainSettings
     secrets: SecretsSettings
+    secret_manager: SecretManagerSettings
     upstreams: Mapping[str, UpstreamSettings]
     source: Path | None
 
@@ -85,13 +105,18 @@ class Config:
                 "client_ca": None if tls.client_ca is None else str(tls.client_ca),
             },
             "admin": {"token": _place(self.admin.token)},
-            "jobs": {"token": _place(self.jobs.token)},
+            "jobs": {"token": _place(self.jobs.token), "secrets": list(self.jobs.secrets)},
             "state_dir": str(self.state_dir),
             "drain": {"grace": show("deadline", self.drain.grace)},
             "secrets": {
                 "order": list(self.secrets.order),
                 "directory": str(self.secrets.directory),
                 "refresh": show("deadline", self.secrets.refresh),
+            },
+            "secret_manager": {
+                "project": self.secret_manager.project,
+                "endpoint": self.secret_manager.endpoint,
+                "insecure": self.secret_manager.insecure,
             },
             "upstreams": {name: _redacted_upstream(upstream) for name, upstream in self.upstreams.items()},
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blueprint_proxy.config.problems import Problem
+from blueprint_proxy.config.values import PROJECT_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,9 @@ ADMIN_TOKEN = "BLUEPRINT_PROXY_ADMIN_TOKEN"  # noqa: S105 - the name of a variab
 ENVIRONMENT = "environment"
 OTHER_NAMES = {"GEMINI_API_KEY": ("GEMINI_API_KEY", "GOOGLE_API_KEY")}
 """Variables that go by two names, in the order they are asked."""
+
+PROJECTS = ("GOOGLE_CLOUD_PROJECT", "GCP_PROJECT", "GOOGLE_CLOUD_PROJECT_ID", "GCP_PROJECT_ID", "PROJECT_ID")
+"""Names by which the pipeline's jobs know their Google Cloud project: Google's own first."""
 
 _UPSTREAM_URL = re.compile(r"BLUEPRINT_UPSTREAM_([A-Z0-9._]+)_URL", re.ASCII)
 
@@ -38,6 +42,20 @@ class Override:
 def process_environment() -> dict[str, str]:
     """Return the environment of this process as it is now."""
     return dict(os.environ)  # noqa: TID251 - the configuration is the environment's one reader
+
+
+def quieten_grpc() -> None:
+    """Keep gRPC's C core from writing lines of its own to stderr, among our JSON, but for errors.
+
+    It reads this variable when it is first imported, and knows no other way. What the operator set stays.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # noqa: TID251 - the environment's one place
+
+
+def google_project(environ: Mapping[str, str]) -> str | None:
+    """Return the Google Cloud project that the first of PROJECTS names; a value that cannot be one is passed over."""
+    values = (environ.get(name, "") for name in PROJECTS)
+    return next((value for value in values if re.fullmatch(PROJECT_PATTERN, value, re.ASCII)), None)
 
 
 def url_variable(upstream: str) -> str:

@@ -17,6 +17,7 @@ from blueprint_proxy.config.environment import (
     CONFIG_FILE,
     ENVIRONMENT,
     JOB_TOKEN,
+    google_project,
     job_variables,
     overrides,
     process_environment,
@@ -98,6 +99,7 @@ class _Loading:
             origin=self._origin,
             job_token=tokens["jobs"][1],
             admin_token=tokens["admin"][1],
+            project=google_project(self._environ),
         )
 
     def _add(self, path: KeyPath, message: str, *, shown: KeyPath | None = None) -> None:

@@ -14,10 +14,12 @@ from blueprint_proxy.config.values import (
     Amount,
     Duration,
     DurationOrZero,
+    Endpoint,
     EnvironmentName,
     FilePath,
     Flag,
     ListenAddress,
+    ProjectId,
     SecretId,
     Size,
 )
@@ -73,7 +75,7 @@ class JobsFile(FileModel):
     """The jobs' side."""
 
     token: TokenFile | None = None
-    secrets: tuple[SecretId, ...] = ()
+    secrets: tuple[SecretId, ...] = Field(default=(), description="ids that jobs may read, `ID` or `ID@VERSION`")
 
 
 class DrainFile(FileModel):
@@ -93,9 +95,19 @@ class SecretsFile(FileModel):
 class SecretManagerFile(FileModel):
     """Google Secret Manager. `endpoint` and `insecure` are for tests."""
 
-    project: str | None = None
-    endpoint: str | None = None
-    insecure: Flag = False
+    project: ProjectId | None = Field(
+        default=None,
+        description="by default the first of GOOGLE_CLOUD_PROJECT, GCP_PROJECT, "
+        "GOOGLE_CLOUD_PROJECT_ID, GCP_PROJECT_ID and PROJECT_ID that is set",
+    )
+    endpoint: Endpoint | None = Field(default=None, description="HOST:PORT of another server, for tests")
+    insecure: Flag = Field(default=False, description="no TLS and no Google credentials, for tests; needs endpoint")
+
+    @model_validator(mode="after")
+    def _for_tests(self) -> Self:
+        if self.insecure and self.endpoint is None:
+            raise ValueError("is insecure without an endpoint: Google's own takes only TLS")
+        return self
 
 
 class JournalFile(FileModel):

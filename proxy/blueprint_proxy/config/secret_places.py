@@ -51,12 +51,15 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class SecretPlace:
-    """One place: the `name` of an environment variable, or the path of a file."""
+    """One place: the `name` of an environment variable, the path of a file, or a Secret Manager id (`ID` or `ID@N`)."""
 
-    kind: Literal["env", "file"]
+    kind: Literal["secret_manager", "env", "file"]
     name: str
 
     def __str__(self) -> str:
+        if self.kind == "secret_manager":
+            secret, _, version = self.name.partition("@")
+            return f"Secret Manager {secret}" + (f" version {version}" if version else "")
         return f"environment {self.name}" if self.kind == "env" else f"file {self.name}"
 
 
@@ -72,30 +75,55 @@ class SecretSource:
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource(SecretSource):
-    """An upstream's credential: its places, the Secret Manager id, and the header that carries it.
+    """A secret that the store keeps: its places, its id, and, for an upstream's credential, the header that carries it.
 
-    `header` is a (lower-case name, template) pair with `{}` where the value goes; None leaves the header to the kind.
+    `secret` is the id without a version. `header` is a (lower-case name, template) pair with `{}` where the value goes;
+    None leaves the header to the kind.
     """
 
     secret: str | None = None
     header: tuple[str, str] | None = None
 
+    @property
+    def id(self) -> str:
+        """What an operator knows it by: the secret's id, else the first place it is looked for in."""
+        return self.secret or str(self.places[0] if self.places else "nowhere")
+
 
 def read_secret(source: SecretSource, environ: Mapping[str, str] | None = None) -> Secret | None:
-    """Return the first value that one of the source's places holds; None when none does.
+    """Return the first value that one of the source's files and variables holds; None when none does.
+
+    Raises OSError for a file that is there and cannot be read, ValueError (naming the place only) for a value that no
+    header can carry.
+    """
+    for place in source.places:
+        value = None if place.kind == "secret_manager" else read_place(place, environ)
+        if value is None:
+            continue
+        if not carried_by_a_header(value):
+            raise ValueError(f"{place} {NOT_CARRIED}")
+        return value
+    return None
+
+
+NOT_CARRIED = "holds characters that no header can carry (only printable ASCII can be sent)"
+
+
+def carried_by_a_header(secret: Secret) -> bool:
+    """Whether a header field can have it as its value."""
+    value = secret.reveal()
+    return value.isascii() and value.isprintable()
+
+
+def read_place(place: SecretPlace, environ: Mapping[str, str] | None = None) -> Secret | None:
+    """Return what a file or a variable holds; None when there is no value there.
 
     One newline at a file's end is dropped; an empty value is no value. Raises OSError for a file that is there and
-    cannot be read, ValueError (naming the place only) for a value that no header can carry.
+    cannot be read, ValueError (naming the place only) for one that is too long.
     """
     env = os.environ if environ is None else environ  # noqa: TID251 - the configuration is the environment's one reader
-    for place in source.places:
-        value = env.get(place.name, "") if place.kind == "env" else _read_file(place.name)
-        if not value or value == DUMMY_KEY:
-            continue
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(f"{place} holds characters that no header can carry (only printable ASCII can be sent)")
-        return Secret(value)
-    return None
+    value = env.get(place.name, "") if place.kind == "env" else _read_file(place.name)
+    return None if not value or value == DUMMY_KEY else Secret(value)
 
 
 def _read_file(name: str) -> str:
@@ -106,6 +134,11 @@ def _read_file(name: str) -> str:
         return ""
     if len(raw) > _LARGEST:
         raise ValueError(f"file {name} is longer than 64 KiB")
+    return without_newline(raw).decode("utf-8", "surrogateescape")
+
+
+def without_newline(raw: bytes) -> bytes:
+    """Return a value without the one newline that editors and `echo` leave at its end."""
     if raw.endswith(b"\n"):
-        raw = raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
-    return raw.decode("latin-1")
+        return raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
+    return raw

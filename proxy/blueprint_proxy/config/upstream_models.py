@@ -57,7 +57,9 @@ class UpstreamTlsFile(FileModel):
 class CredentialFile(FileModel):
     """Where an upstream's credential is, and the header that carries it."""
 
-    secret: SecretId | None = Field(None, description="id in Secret Manager, and file name in secrets.directory")
+    secret: SecretId | None = Field(
+        None, description="id in Secret Manager, with `@VERSION` to pin one; also the file's name in secrets.directory"
+    )
     file: FilePath | None = None
     env: EnvironmentName | None = None
     google: Literal["adc"] | None = None

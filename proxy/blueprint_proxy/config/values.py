@@ -16,6 +16,9 @@ _FRAMING = frozenset(
     {"host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "expect"}
 )
 _NONE = {"const": "none"}
+_ID_PATTERN = r"[A-Za-z0-9_-]{1,255}(?:@[1-9][0-9]{0,17})?"
+PROJECT_PATTERN = r"(?:[a-z0-9.-]{1,100}:)?[a-z0-9-]{1,63}"
+_ENDPOINT = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})|unix:/.{1,200}"
 _DURATION_SCHEMA: list[dict[str, Any]] = [
     {"type": "string", "pattern": DURATION_PATTERN},
     {"type": "number", "minimum": 0},
@@ -88,9 +91,21 @@ def _environment_name(value: object) -> str:
 
 
 def _secret_id(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,255}", value, re.ASCII):
+    if isinstance(value, str) and re.fullmatch(_ID_PATTERN, value, re.ASCII):
         return value
-    raise ValueError("must be a secret's id: letters, digits, - and _ (its id, not its value)")
+    raise ValueError("must be a secret's id, letters, digits, - and _, with @N for a version (its id, not its value)")
+
+
+def _project(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(PROJECT_PATTERN, value, re.ASCII):
+        return value
+    raise ValueError("must be the id or number of a Google Cloud project")
+
+
+def _endpoint(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(_ENDPOINT, value, re.ASCII):
+        return value
+    raise ValueError("must be HOST:PORT or unix:/path, without a scheme")
 
 
 Duration = Annotated[float, BeforeValidator(_positive_duration), WithJsonSchema({"anyOf": _DURATION_SCHEMA})]
@@ -129,9 +144,11 @@ FilePath = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "strin
 EnvironmentName = Annotated[
     str, PlainValidator(_environment_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
 ]
-SecretId = Annotated[
-    str, PlainValidator(_secret_id), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})
+SecretId = Annotated[str, PlainValidator(_secret_id), WithJsonSchema({"type": "string", "pattern": f"^{_ID_PATTERN}$"})]
+ProjectId = Annotated[
+    str, PlainValidator(_project), WithJsonSchema({"type": "string", "pattern": f"^{PROJECT_PATTERN}$"})
 ]
+Endpoint = Annotated[str, PlainValidator(_endpoint), WithJsonSchema({"type": "string", "pattern": f"^{_ENDPOINT}$"})]
 ListenAddress = Annotated[
     Address, PlainValidator(parse_address), PlainSerializer(str), WithJsonSchema({"type": "string"})
 ]

@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from blueprint_proxy.demo.faults import Fault, faults_from, faults_from_json
@@ -47,6 +48,7 @@ def serve_as_process(name: str, build: Callable[[list[Fault], str, int, bool], S
     parser = argparse.ArgumentParser(prog=f"python -m blueprint_proxy.demo.{name}")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key", default=DEMO_KEY, help="the key that requests must carry")
+    parser.add_argument("--key-file", type=Path, help="a file that holds the key instead")
     parser.add_argument(
         "--faults", default="[]", help='JSON, as in \'[{"kind": "status", "status": 503, "times": 2}]\''
     )
@@ -62,7 +64,8 @@ def serve_as_process(name: str, build: Callable[[list[Fault], str, int, bool], S
             settings.get("only_through_proxy", False),
         )
     else:
-        stand_in = build(faults_from_json(options.faults), options.key, options.port, options.only_through_proxy)
+        key = options.key if options.key_file is None else options.key_file.read_text(encoding="utf-8").strip()
+        stand_in = build(faults_from_json(options.faults), key, options.port, options.only_through_proxy)
     asyncio.run(_until_told(stand_in, watch_stdin=options.held_by_stdin))
 
 

@@ -26,7 +26,7 @@ import httpx2
 import requests
 from google import genai
 from google.api_core.exceptions import GoogleAPIError
-from google.cloud import storage  # type: ignore[import-untyped]
+from google.cloud import storage  # type: ignore[attr-defined,import-untyped,unused-ignore]
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 

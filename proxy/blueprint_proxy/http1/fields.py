@@ -20,7 +20,12 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 """Fields that belong to one connection (RFC 9110 §7.6.1), with those that only ever spoke to a proxy."""
 
-NOTED = frozenset({b"grpc-timeout", b"idempotency-key", b"x-goog-api-client", b"x-request-id", b"x-server-timeout"})
+NOTED = frozenset(
+    {
+        b"grpc-timeout", b"idempotency-key", b"traceparent", b"x-goog-api-client", b"x-request-id",
+        b"x-server-timeout",
+    }
+)  # fmt: skip
 """Fields of a request that pass on and are read here too."""
 
 NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(

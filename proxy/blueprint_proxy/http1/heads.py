@@ -29,7 +29,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _READ_IN_REQUESTS = re.compile(
     rb"\r\n(?=[CcEeGgHhIiKkPpTtUuVvXx])((?i:connection|content-length|expect|grpc-timeout|host|http2-settings|"
     rb"idempotency-key|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection|te|transfer-encoding|upgrade|via|"
-    rb"x-blueprint-[^:]*+|x-goog-api-client|x-request-id|x-server-timeout)):[ \t]*+([^\r\n]*+)"
+    rb"x-blueprint-[^:]*+|x-goog-api-client|x-request-id|x-server-timeout|traceparent)):[ \t]*+([^\r\n]*+)"
 )
 _READ_IN_REPLIES = re.compile(
     rb"\r\n(?=[CcHhKkPpTtUuXx])((?i:connection|content-length|http2-settings|keep-alive|proxy-authenticate|"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.bodies.request import RequestBody
     from blueprint_proxy.calls import Call, Reply
     from blueprint_proxy.inbound.listener import Destination, Listener
+    from blueprint_proxy.runs.run import Run
     from blueprint_proxy.sweep import Alarm
 
 HEAD_TIME = 30.0
@@ -58,6 +59,7 @@ class ServerConnection(asyncio.Protocol):
     """Reads one request at a time; what comes after it waits until its reply is written."""
 
     def __init__(self, listener: Listener) -> None:
+        self.peers_run: tuple[int, Run | None] = -1, None  # whose process this is, and of which generation of runs
         self._listener = listener
         self._sweep = listener.sweep
         self._loop = asyncio.get_running_loop()
@@ -86,6 +88,11 @@ class ServerConnection(asyncio.Protocol):
         self._replying = False
         self._alarm: Alarm | None = None
         self._since = 0.0
+
+    @property
+    def transport_socket(self) -> socket.socket | None:
+        """The transport's own, for what the kernel knows of the other end; None once it is closed."""
+        return None if self._transport is None else self._transport.get_extra_info("socket")
 
     # asyncio.Protocol
 
@@ -243,13 +250,16 @@ class ServerConnection(asyncio.Protocol):
             listener.admit(head)
             to = route(head, listener.upstreams, listener.own)
             name = to.upstream.name
+            run = listener.runs.only
+            if head.own or to.run is not None or (run is None and listener.runs.held):
+                run = listener.run(head, to.run, self)
             call = to.upstream.call(
                 head,
                 to.target,
                 whole,
                 self,
                 request_id=request_id,
-                run=(listener.run(head) or to.run) if head.own else to.run,
+                run=run,
                 public_url=b"%b://%b%b" % (listener.scheme, head.host or listener.authority, to.prefix),
                 interim=self._interim if head.minor else None,
             )

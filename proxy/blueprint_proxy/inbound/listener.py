@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.inbound.http1 import ServerConnection
+from blueprint_proxy.inbound.peers import credentials
 from blueprint_proxy.inbound.routing import RUN
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from blueprint_proxy.calls import Call, Reply
     from blueprint_proxy.http1.fields import Fields
     from blueprint_proxy.http1.heads import RequestHead
+    from blueprint_proxy.runs.registry import Runs
+    from blueprint_proxy.runs.run import Run
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
 
@@ -39,7 +42,7 @@ class Destination(Protocol):
         flow: Flow,
         *,
         request_id: str,
-        run: str | None,
+        run: Run | None,
         public_url: bytes,
         interim: Callable[[int, Fields], None] | None,
     ) -> Call: ...
@@ -52,7 +55,7 @@ class Listener:
 
     `own` are the authorities by which jobs may name it in an absolute-form target, `authority` the one that stands in
     rewritten links for a job that sent no Host; `token` is asked of every request where the listener is not private to
-    this host; `via` is our pseudonym, by which a loop is known.
+    this host; `via` is our pseudonym, by which a loop is known; `runs` are those that calls can belong to.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Listener:
         authority: bytes,
         scheme: bytes,
         token: bytes | None,
+        runs: Runs,
     ) -> None:
         self.upstreams = upstreams
+        self.runs = runs
         self.telemetry = telemetry
         self.sweep = sweep
         self.via = via
@@ -111,15 +116,32 @@ class Listener:
                 sent=False,
             )
 
-    @staticmethod
-    def run(head: RequestHead) -> str | None:
-        """The run that the request's field names; Refusal for what no run is called."""
+    def run(self, head: RequestHead, in_path: str | None, connection: ServerConnection) -> Run | None:
+        """The run that a call belongs to: by its field, else by its path, else by its process, else the only one.
+
+        Refusal for what no run is called, and for SCENE~JOB where it takes a lease's id.
+        """
         named = head.own.get(b"x-blueprint-run") if head.own else None
-        if named is None:
-            return None
-        if RUN.fullmatch(named) is None:
-            raise Refusal(Reason.BAD_REQUEST, "the x-blueprint-run field has characters that no run has", sent=False)
-        return named.decode("ascii")
+        if named is not None:
+            if RUN.fullmatch(named) is None:
+                raise Refusal(
+                    Reason.BAD_REQUEST, "the x-blueprint-run field has characters that no run has", sent=False
+                )
+            return self.runs.named(named.decode("ascii"))
+        if in_path is not None:
+            return self.runs.named(in_path)
+        # With one lease alone it makes no difference whose process it is.
+        return self.runs.only if len(self.runs.held) < 2 else self._run_of_peer(connection)
+
+    def _run_of_peer(self, connection: ServerConnection) -> Run | None:
+        """The run of the process that made a connection over a unix socket, looked up again when runs come and go."""
+        generation, run = connection.peers_run
+        if generation != self.runs.generation:
+            peer = connection.transport_socket
+            caller = None if peer is None else credentials(peer)
+            run = None if caller is None else self.runs.of_process(caller.pid)
+            connection.peers_run = self.runs.generation, run
+        return run
 
     def request_id(self, given: bytes | None) -> str:
         return given.decode("ascii") if given is not None and _REQUEST_ID.fullmatch(given) else next(self._ids)

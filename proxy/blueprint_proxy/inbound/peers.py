@@ -1,4 +1,4 @@
-"""Whether the job at the other end of a half-closed connection is still there.
+"""Who is at the other end of a connection, and whether anybody still is.
 
 A FIN says only that the job will send no more. On this host the kernel knows the rest: the other end's socket belongs
 to a process, or to nobody any more.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import select
 import socket
+import struct
 from pathlib import Path
+from typing import NamedTuple
 
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
@@ -35,6 +37,56 @@ def is_gone(connection: socket.socket) -> bool:
         return False
     # A table changes while it is read and a line may be missed: only a second look makes sure.
     return not _has_reader(here, there) and not _has_reader(here, there)
+
+
+class Credentials(NamedTuple):
+    """The process that connected to a unix socket, and its user, as the kernel saw them then.
+
+    `pid` is 0 for a process of a pid namespace that we cannot see into.
+    """
+
+    pid: int
+    uid: int
+
+
+def credentials(connection: socket.socket) -> Credentials | None:
+    """The process at the other end of a unix socket; None for any other sort of socket."""
+    if connection.family != socket.AF_UNIX:
+        return None
+    try:
+        packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except OSError:
+        return None
+    pid, uid, _ = struct.unpack("3i", packed)
+    return Credentials(pid, uid)
+
+
+class PeerSocket(NamedTuple):
+    """The other end of a TCP connection on this host: the socket's inode, and the user who made it."""
+
+    inode: int
+    uid: int
+
+
+def peer_socket(connection: socket.socket) -> PeerSocket | None:
+    """The other end's socket, where it is on this host and a process has it; else None. Reads the kernel's tables."""
+    if connection.family not in {socket.AF_INET, socket.AF_INET6}:
+        return None
+    try:
+        here, there = connection.getsockname(), connection.getpeername()
+    except OSError:
+        return None
+    ends = _spellings((_plain(there[0]), there[1]), (_plain(here[0]), here[1]))
+    for table in _TABLES:
+        try:
+            lines = table.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if any(spelling in line for spelling in ends):
+                columns = line.split()
+                return PeerSocket(int(columns[9]), int(columns[7])) if columns[9] != "0" else None
+    return None
 
 
 _Address = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]

@@ -106,6 +106,7 @@ class AdmitAttempts:
 
     async def _wait_for_rate(self, call: Call, wait: float) -> None:
         rate = call.policies.rate
+        since = self._now()
         try:
             while wait > 0.0:
                 now = self._now()
@@ -117,15 +118,20 @@ class AdmitAttempts:
         except BaseException:
             rate.give_back(self._now())
             raise
+        finally:
+            call.queued += self._now() - since
 
     async def _queue(self, call: Call, concurrency: Concurrency) -> int:
         """Wait for a place; the era it belongs to, which may be over by the time that the call wakes up."""
+        since = self._now()
         try:
-            _refuse_while_open(call, self._now())
+            _refuse_while_open(call, since)
             return await self._wait_for_place(call, concurrency)
         except BaseException:
             call.policies.rate.give_back(self._now())
             raise
+        finally:
+            call.queued += self._now() - since
 
     async def _wait_for_place(self, call: Call, concurrency: Concurrency) -> int:
         ticket = _Ticket()

@@ -35,10 +35,12 @@ class BreakCircuits:
     """Refuses with breaker_open while the breaker is open. A permit is settled however the attempt ends.
 
     What gets past it is an attempt: it is counted on the call, and taken for sent until its failure says otherwise.
+    `aged` False: nothing is seen of an attempt before its end, so that its age says nothing about the upstream.
     """
 
-    def __init__(self, following: Next, *, telemetry: Telemetry, now: Callable[[], float]) -> None:
+    def __init__(self, following: Next, *, telemetry: Telemetry, now: Callable[[], float], aged: bool = True) -> None:
         self._next = following
+        self._aged = aged
         self._emit = telemetry.emit
         self._now = now
 
@@ -56,7 +58,9 @@ class BreakCircuits:
             return await self._next(call)
         call.attempts += 1
         call.sent = True
-        if not isinstance(call.body, bytes) and not call.body.over and (call.body.length or LONG_UPLOAD) >= LONG_UPLOAD:
+        if not self._aged or (
+            not isinstance(call.body, bytes) and not call.body.over and (call.body.length or LONG_UPLOAD) >= LONG_UPLOAD
+        ):
             # A long upload is no hang: its idle and first-byte limits tell one from the other, the permit's age cannot.
             breaker.answered(permit, self._now())
         try:

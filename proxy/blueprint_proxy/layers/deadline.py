@@ -60,9 +60,13 @@ class KeepDeadline:
 
     def _exceeded(self, call: Call, doing: str) -> Refusal:
         waited = self._sweep.now() - call.arrived
+        run = call.run
+        message = f"the call's deadline ran out after {waited:.3g} s {doing}"
+        if run is not None and run.deadline == call.deadline:
+            message = f"the deadline of run {run.name} has passed: {waited:.3g} s into this call, {doing}"
         return Refusal(
             Reason.DEADLINE_EXCEEDED,
-            f"the call's deadline ran out after {waited:.3g} s {doing}",
+            message,
             sent=False if not call.sent else None if call.repeatable else True,
             attempts=call.attempts,
             final=call.sent,

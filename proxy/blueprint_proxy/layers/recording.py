@@ -85,6 +85,9 @@ class RecordCalls:
     def _ended(self, call: Call, outcome: str, status: int, reason: str | None, attempts: int) -> None:
         """Record a call that had no reply."""
         self.in_flight -= 1
+        run, deadline, trace = call.run, call.deadline, call.trace
+        if run is not None:
+            run.tally.count(outcome, attempts, _size(call), 0)
         self._emit(
             CallFinished(
                 call.upstream,
@@ -95,15 +98,23 @@ class RecordCalls:
                 attempts,
                 self._now() - call.arrived,
                 call.request_id,
-                call.run,
+                None if run is None else run.name,
                 _size(call),
                 0,
                 "proxy",
+                call.repeatable,
+                None if deadline is None else deadline - call.arrived,
+                call.queued,
+                None if trace is None else trace.id,
+                call.tries,
             )
         )
 
     def _replied(self, call: Call, reply: Reply, outcome: str, size: int) -> None:
         self.in_flight -= 1
+        run, deadline, trace = call.run, call.deadline, call.trace
+        if run is not None:
+            run.tally.count(outcome, reply.attempts, _size(call), size)
         self._emit(
             CallFinished(
                 call.upstream,
@@ -114,10 +125,15 @@ class RecordCalls:
                 reply.attempts,
                 self._now() - call.arrived,
                 call.request_id,
-                call.run,
+                None if run is None else run.name,
                 _size(call),
                 size,
                 reply.source,
+                call.repeatable,
+                None if deadline is None else deadline - call.arrived,
+                call.queued,
+                None if trace is None else trace.id,
+                call.tries,
             )
         )
 

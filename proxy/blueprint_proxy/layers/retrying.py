@@ -10,7 +10,7 @@ from blueprint_proxy.calls import Verdict
 from blueprint_proxy.errors import Reason, Refusal, UpstreamError, UpstreamTruncated
 from blueprint_proxy.policies.deadline import patience
 from blueprint_proxy.policies.retry import Again, GiveUp, WhyNot, decide
-from blueprint_proxy.telemetry.events import AttemptFailed, RetryAbandoned, RetryScheduled, WouldHave
+from blueprint_proxy.telemetry.events import AttemptFailed, RetryAbandoned, RetryScheduled, Try, WouldHave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +53,8 @@ class RetryFailures:
             body.release()  # no further attempt will ask for it
 
     async def _attempts(self, call: Call) -> Reply:
-        call.policies.budget.call(self._now())
+        began = self._now()
+        call.policies.budget.call(began)
         attempt = 0
         sent = False
         answer: Reply | None = None
@@ -75,7 +76,7 @@ class RetryFailures:
                 reply.attempts = attempt
                 return reply
             sent = call.sent = sent or error is None or error.sent
-            decision = self._judge(call, attempt, reply, error)
+            decision = self._judge(call, attempt, began, reply, error)
             if call.policies.observing:
                 return _as_it_came(call, attempt, reply, error)
             if isinstance(decision, GiveUp):
@@ -86,8 +87,11 @@ class RetryFailures:
                 else:
                     reply.body.abandon()
             await asyncio.sleep(decision.wait)
+            began = self._now()
 
-    def _judge(self, call: Call, attempt: int, reply: Reply | None, error: UpstreamError | None) -> Again | GiveUp:
+    def _judge(
+        self, call: Call, attempt: int, began: float, reply: Reply | None, error: UpstreamError | None
+    ) -> Again | GiveUp:
         now = self._now()
         fault: int | str = reply.status if reply is not None else error.fault.value if error is not None else ""
         hint = reply.retry_after if reply is not None else None
@@ -103,6 +107,7 @@ class RetryFailures:
                 verdict.value,
                 not not_sent,
                 error.message if error is not None else f"the upstream answered {fault}",
+                None if call.trace is None else call.trace.id,
             )
         )
         policies = call.policies
@@ -118,6 +123,8 @@ class RetryFailures:
             spend=partial(policies.budget.spend, now),
             chance=self._chance,
         )
+        wait = decision.wait if isinstance(decision, Again) and not policies.observing else None
+        call.tries += (Try(str(fault), verdict.value, now - began, wait),)
         if isinstance(decision, GiveUp):
             self._emit(RetryAbandoned(call.upstream, call.operation, call.request_id, attempt, decision.why.value))
         elif policies.observing:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.config import read_secret
 from blueprint_proxy.outbound.http1 import Http1Transport
 from blueprint_proxy.outbound.pool import Origin, Pool
 from blueprint_proxy.pipeline import Pipelines
 from blueprint_proxy.secrets.credential import Credential
-from blueprint_proxy.telemetry.events import CredentialMissing
 from blueprint_proxy.upstreams.gcs import OBJECT_METADATA, GcsKind
 from blueprint_proxy.upstreams.gemini import GeminiKind
 from blueprint_proxy.upstreams.http import HttpKind
@@ -20,10 +17,10 @@ from blueprint_proxy.upstreams.links import Links
 from blueprint_proxy.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from blueprint_proxy.config import Secret, UpstreamSettings
+    from blueprint_proxy.config import UpstreamSettings
+    from blueprint_proxy.secrets.store import SecretStore
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
     from blueprint_proxy.upstreams.kind import Kind
@@ -34,10 +31,14 @@ KINDS: dict[str, Kind] = {
     "gemini": GeminiKind(),
     "particulate": HttpKind(),  # relayed as plain HTTP until its own issue
 }
+UNSERVED: Kind = HttpKind()
+"""What is known of a kind without a module of its own: what HTTP's statuses mean."""
 LINKED = frozenset({"gcs", "gemini"})
 """Kinds whose replies hold links that lead around the proxy."""
 SAYS_REPEATS = frozenset({"gcs"})
 """Kinds whose SDK marks its own repeats of one call."""
+ANSWER_ONLY = frozenset({"gemini", "particulate"})
+"""Kinds whose functions may be run twice: both answer and change nothing, at the price of one more answer."""
 IDLE_CAP = 256
 """Idle connections kept to one upstream: what the largest default concurrency leaves behind."""
 
@@ -49,14 +50,17 @@ class Surroundings:
     telemetry: Telemetry
     sweep: Sweep
     spool: Path
-    on_secret: Callable[[Secret], None]
+    secrets: SecretStore
 
 
 def build(settings: UpstreamSettings, around: Surroundings, earlier: Upstream | None = None) -> Upstream:
-    """An upstream of a kind that is served over HTTP. OSError or ssl.SSLError for a TLS file that cannot be used."""
-    kind = KINDS[settings.kind]
+    """An upstream; OSError or ssl.SSLError for a TLS file that cannot be used.
+
+    One of a kind that is not served yet has policies all the same: functions that call it are guarded by them.
+    """
+    kind = KINDS.get(settings.kind, UNSERVED)
     url = settings.url
-    context = _tls(settings) if url.is_tls else None
+    context = _tls(settings) if url.is_tls and settings.served else None
     pool = Pool(Origin(url.host, url.port, url.unix, context), around.sweep, cap=IDLE_CAP)
     authority, base_path = url.authority.encode("ascii"), url.base_path.encode("ascii")
     pipelines = Pipelines(
@@ -78,6 +82,7 @@ def build(settings: UpstreamSettings, around: Surroundings, earlier: Upstream | 
         now=around.sweep.now,
         spool=around.spool,
         drops_credentials=_dropped(settings, kind),
+        answers_only=settings.kind in ANSWER_ONLY,
         earlier=earlier,
     )
 
@@ -95,14 +100,12 @@ def _credential(settings: UpstreamSettings, kind: Kind, around: Surroundings) ->
     source = settings.credential
     if source is None:
         return None
-    emit = around.telemetry.emit
     return Credential(
-        source,
+        settings.name,
+        around.secrets.held(source),
         source.header or kind.credential_header,
-        read=read_secret,
-        now=around.sweep.now,
-        on_found=around.on_secret,
-        on_problem=partial(_missing, settings.name, source.secret or str(source), emit),
+        store=around.secrets,
+        emit=around.telemetry.emit,
     )
 
 
@@ -113,7 +116,3 @@ def _dropped(settings: UpstreamSettings, kind: Kind) -> frozenset[bytes] | None:
         return None
     name, _ = source.header or kind.credential_header
     return kind.credential_fields | {name.encode("ascii")}
-
-
-def _missing(upstream: str, secret: str, emit: Callable[[CredentialMissing], None], _problem: str) -> None:
-    emit(CredentialMissing(upstream, secret))

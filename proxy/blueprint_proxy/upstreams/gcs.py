@@ -11,7 +11,14 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from blueprint_proxy.upstreams.kind import READS, Operation, bounded, judge_status
+from blueprint_proxy.upstreams.kind import (
+    READS,
+    UNAUTHORISED,
+    Operation,
+    bounded,
+    judge_status,
+    rejects_by_status,
+)
 
 if TYPE_CHECKING:
     from blueprint_proxy.http1.heads import RequestHead
@@ -50,6 +57,8 @@ class GcsKind:
     credential_header = ("authorization", "Bearer {}")
     credential_fields = frozenset({b"authorization"})
     credential_parameters = frozenset({b"access_token", b"oauth_token"})
+    rejection_statuses = UNAUTHORISED
+    rejects_credential = staticmethod(rejects_by_status)
     judge = staticmethod(judge_status)
 
     def operation(self, head: RequestHead, target: bytes) -> Operation:

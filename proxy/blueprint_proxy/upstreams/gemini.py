@@ -6,6 +6,7 @@ journal are a later issue's.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _METHOD = re.compile(rb"/(?:v1|v1beta|v1alpha)/[^?]*?/[^/?:]+:([A-Za-z]+)(?:\?|$)")
 _COLLECTION = re.compile(rb"/(?:v1|v1beta|v1alpha)/([a-zA-Z]+)(?:/[^?]*)?(?:\?|$)")
 _UPLOAD = re.compile(rb"/upload/(?:v1|v1beta|v1alpha)/")
+
+_BAD_KEY = b"API_KEY_INVALID"
 
 _ANSWERS = frozenset({"generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"})
 """Methods that answer and change nothing: each may be asked again, at the price of one more answer."""
@@ -38,6 +41,7 @@ class GeminiKind:
     credential_header = ("x-goog-api-key", "{}")
     credential_fields = frozenset({b"x-goog-api-key", b"authorization"})
     credential_parameters = frozenset({b"key", b"access_token", b"oauth_token"})
+    rejection_statuses = frozenset({400, 401})
 
     def operation(self, head: RequestHead, target: bytes) -> Operation:
         """Name the API's method, or its collection and the HTTP method."""
@@ -56,6 +60,25 @@ class GeminiKind:
     def judge(self, call: Call, reply: Reply) -> Verdict:
         """A bad key is a 400 or 403 here, never a 401: no failure of the service (facts/dependencies.md §5)."""
         return judge_status(call, reply)
+
+    def rejects_credential(self, status: int, body: bytes) -> bool:
+        """A bad or expired key is a 400 with reason API_KEY_INVALID; a 403 is a key's restriction or a service's."""
+        return status == 401 or (_BAD_KEY in body and _names_a_bad_key(body))
+
+
+def _names_a_bad_key(body: bytes) -> bool:
+    """Whether the API's error says so, and not a text that it quotes. A stream's error is in an array."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    for part in document if isinstance(document, list) else [document]:
+        error = part.get("error") if isinstance(part, dict) else None
+        details = error.get("details") if isinstance(error, dict) else None
+        for detail in details if isinstance(details, list) else []:
+            if isinstance(detail, dict) and detail.get("reason") == "API_KEY_INVALID":
+                return True
+    return False
 
 
 def _upload(head: RequestHead) -> Operation:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.errors import Reason, Refusal
-from blueprint_proxy.upstreams.kind import Operation, judge_status
+from blueprint_proxy.upstreams.kind import UNAUTHORISED, Operation, judge_status, rejects_by_status
 
 if TYPE_CHECKING:
     from blueprint_proxy.http1.heads import RequestHead
@@ -28,6 +28,8 @@ class HttpKind:
     credential_header = ("authorization", "Bearer {}")
     credential_fields = frozenset({b"authorization"})
     credential_parameters: frozenset[bytes] = frozenset()
+    rejection_statuses = UNAUTHORISED
+    rejects_credential = staticmethod(rejects_by_status)
     judge = staticmethod(judge_status)
 
     def operation(self, head: RequestHead, target: bytes) -> Operation:  # noqa: ARG002 -- a Kind's shape

@@ -46,11 +46,26 @@ class Kind(Protocol):
     def credential_parameters(self) -> frozenset[bytes]:
         """Names of query parameters that would do the same."""
 
+    @property
+    def rejection_statuses(self) -> frozenset[int]:
+        """Statuses with which the service may refuse a credential: replies with another one are not looked at."""
+
+    def rejects_credential(self, status: int, body: bytes) -> bool:
+        """Whether such a reply, with its body in plain, refuses the credential itself, and a newer one may help."""
+
     def operation(self, head: RequestHead, target: bytes) -> Operation:
         """What the request `head` asks for at `target`, the raw path and query under the upstream's url."""
 
     def judge(self, call: Call, reply: Reply) -> Verdict:
         """What a reply with a status of 400 or more says."""
+
+
+UNAUTHORISED = frozenset({401})
+
+
+def rejects_by_status(_status: int, _body: bytes) -> bool:
+    """A 401 says it all (RFC 9110 §15.5.2). A 403 is about what a valid credential may do: another key is no cure."""
+    return True
 
 
 def judge_status(call: Call, reply: Reply) -> Verdict:

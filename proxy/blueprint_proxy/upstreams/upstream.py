@@ -20,6 +20,7 @@ from blueprint_proxy.policies.deadline import earliest, grpc_timeout, server_tim
 from blueprint_proxy.policies.policy_set import PolicySet
 from blueprint_proxy.policies.rate import TokenBucket
 from blueprint_proxy.policies.retry import RetryPolicy
+from blueprint_proxy.telemetry import tracing
 from blueprint_proxy.telemetry.events import BodyNotReplayable, BreakerChanged, SpoolFailed, WouldHave
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.outbound.pool import Pool
     from blueprint_proxy.pipeline import Pipelines
     from blueprint_proxy.policies.breaker import Change
+    from blueprint_proxy.runs.run import Run
     from blueprint_proxy.telemetry.stream import Telemetry
     from blueprint_proxy.upstreams.kind import Kind
 
@@ -60,6 +62,7 @@ class Upstream:
     Policies live as long as the upstream's settings for them: `earlier` is the upstream of this name from before a
     reload, whose policies are taken over where nothing about them has changed. `drops_credentials` holds the lower-case
     names of the fields by which a job would bring its own credential; None where the job's own is the one that is used.
+    `answers_only`: a function that calls this service may be run twice, as far as the kind is concerned.
     """
 
     def __init__(
@@ -73,9 +76,11 @@ class Upstream:
         now: Callable[[], float],
         spool: Path,
         drops_credentials: frozenset[bytes] | None,
+        answers_only: bool = False,
         earlier: Upstream | None = None,
     ) -> None:
         self.name = settings.name
+        self.answers_only = answers_only
         self.settings = settings
         self.kind = kind
         self.pipelines = pipelines
@@ -97,6 +102,15 @@ class Upstream:
         """Through the pipeline of the call's mode."""
         return self.pipelines.relay(call) if call.settings.mode == "off" else self.pipelines.guard(call)
 
+    def send_function(self, call: Call) -> Awaitable[Reply]:
+        """Through the same policies, for a call that its job makes itself."""
+        pipelines = self.pipelines
+        return pipelines.relay_function(call) if call.settings.mode == "off" else pipelines.guard_function(call)
+
+    def in_force(self, operation: str) -> tuple[OperationSettings, PolicySet]:
+        """Settings and policies of an operation that is known by its name alone."""
+        return self._by_operation.get(operation) or self._look_up(operation, "", b"")
+
     def call(
         self,
         head: RequestHead,
@@ -105,7 +119,7 @@ class Upstream:
         flow: Flow,
         *,
         request_id: str,
-        run: str | None,
+        run: Run | None,
         public_url: bytes,
         interim: Callable[[int, Fields], None] | None,
     ) -> Call:
@@ -135,9 +149,13 @@ class Upstream:
         enforcing = settings.mode == "enforce"
         deadline = None if settings.mode == "off" else settings.deadline
         stated = False
+        traceparent = head.noted.get(tracing.HEADER) if head.noted else None
         if (head.own or head.noted) and settings.mode != "off":
             asked, stated = self._stated_timeout(head, operation.name, request_id, enforcing=enforcing)
             deadline = earliest(deadline, asked)
+        until = None if deadline is None else now + deadline
+        if run is not None and settings.mode != "off":
+            until = earliest(until, run.deadline)
         call = Call(
             upstream=self.name,
             operation=operation.name,
@@ -150,12 +168,13 @@ class Upstream:
             repeatable=repeatable,
             request_id=request_id,
             arrived=now,
-            deadline=None if deadline is None else now + deadline,
+            deadline=until,
             run=run,
             public_url=public_url,
             invocation=operation.invocation,
             states_timeout=stated and enforcing,
             interim=interim,
+            trace=None if traceparent is None else tracing.parse(traceparent),
         )
         limit = settings.body.limit
         if limit is not None and head.length is not None and head.length > limit and settings.mode != "off":

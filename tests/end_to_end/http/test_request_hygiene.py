@@ -248,11 +248,21 @@ def test_the_jobs_request_id_stands_alone_in_the_reply(plain: Stage) -> None:
     assert answer.values("x-request-id") == [b"ours"]
 
 
-def test_traceparent_passes(plain: Stage) -> None:
+def test_a_trace_is_joined_and_goes_on_with_a_parent_of_our_own(plain: Stage) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     plain.upstream.answer(reply())
-    plain.call("GET", "/thing", ("traceparent", trace))
-    assert plain.upstream.requests[0].value("traceparent") == trace.encode()
+    plain.call("GET", "/thing", ("traceparent", trace), ("tracestate", "vendor=1"))
+    request = plain.upstream.requests[0]
+    version, trace_id, parent, flags = request.value("traceparent").decode().split("-")
+    assert (version, trace_id, flags) == ("00", "0af7651916cd43dd8448eb211c80319c", "01")
+    assert parent != "b7ad6b7169203331"
+    assert request.value("tracestate") == b"vendor=1"
+
+
+def test_what_is_no_traceparent_passes_as_it_is(plain: Stage) -> None:
+    plain.upstream.answer(reply())
+    plain.call("GET", "/thing", ("traceparent", "00-zero-one-01"))
+    assert plain.upstream.requests[0].value("traceparent") == b"00-zero-one-01"
 
 
 def test_any_method_token_passes(plain: Stage) -> None:

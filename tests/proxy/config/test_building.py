@@ -43,3 +43,48 @@ def test_the_built_in_google_credential_passes_the_jobs_own_through():
     upstream = load(None, {}).upstreams["gcs"]
     assert upstream.credential is None
     assert upstream.origins["credential"] == "google adc: not built yet, the job's own credential passes through"
+
+
+def places(source):
+    return str(source)
+
+
+def test_a_credential_stands_in_secret_manager_first(configure):
+    credential = configure("secrets: {directory: /s}").upstreams["gemini"].credential
+    assert places(credential) == (
+        "Secret Manager gemini-api-key, then file /s/gemini-api-key, then environment GEMINI_API_KEY, "
+        "then environment GOOGLE_API_KEY"
+    )
+
+
+def test_a_pinned_version_is_secret_managers_business_alone(configure):
+    text = "secrets: {directory: /s}\nupstreams: {gemini: {credential: {secret: the-key@7, file: /f}}}"
+    credential = configure(text).upstreams["gemini"].credential
+    assert places(credential) == "Secret Manager the-key version 7, then file /f, then file /s/the-key"
+    assert credential.id == "the-key"
+
+
+def test_what_jobs_may_read_has_its_id_in_upper_case_as_its_variable(configure):
+    config = configure(
+        "secrets: {directory: /s}\njobs: {secrets: [b2-key-id, gemini-api-key, checksums-hmac-key@3, 1st]}"
+    )
+    assert {name: places(source) for name, source in config.jobs.secrets.items()} == {
+        "b2-key-id": "Secret Manager b2-key-id, then file /s/b2-key-id, then environment B2_KEY_ID",
+        "gemini-api-key": places(config.upstreams["gemini"].credential),
+        "checksums-hmac-key": (
+            "Secret Manager checksums-hmac-key version 3, then file /s/checksums-hmac-key, "
+            "then environment CHECKSUMS_HMAC_KEY"
+        ),
+        "1st": "Secret Manager 1st, then file /s/1st",
+    }
+    assert config.redacted()["jobs"]["secrets"] == ["b2-key-id", "gemini-api-key", "checksums-hmac-key", "1st"]
+
+
+def test_no_secret_is_for_jobs_by_default(configure):
+    assert configure("").jobs.secrets == {}
+
+
+def test_the_files_project_beats_the_environments(configure):
+    assert configure("secret_manager: {project: mine}", GCP_PROJECT="other").secret_manager.project == "mine"
+    assert configure("secret_manager: {}", GCP_PROJECT="other").secret_manager.project == "other"
+    assert configure("").secret_manager.project is None

@@ -40,6 +40,12 @@ def test_a_key_like_no_other_is_answered_with_all_that_are_known(problems):
         ("upstreams: {a: {}}", "upstreams.a.url: is missing"),
         ("listen: 8900", "listen: must be a mapping"),
         ("secrets: {order: [vault]}", "secrets.order[0]: must be"),
+        ("secret_manager: {insecure: true}", "secret_manager: is insecure without an endpoint"),
+        ("secret_manager: {endpoint: 'https://h:1'}", "endpoint: must be HOST:PORT"),
+        ("secret_manager: {project: 'a/b'}", "project: must be the id or number"),
+        ("jobs: {secrets: [a@0]}", "secrets[0]: must be a secret's id"),
+        ("jobs: {secrets: [a@latest]}", "secrets[0]: must be a secret's id"),
+        ("jobs: {secrets: [../a]}", "secrets[0]: must be a secret's id"),
     ],
 )
 def test_what_pydantic_finds_is_said_in_the_words_of_the_file(problems, text, what):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from blueprint_proxy.config import load
+from blueprint_proxy.config.environment import google_project, process_environment, quieten_grpc
 
 
 def url(environ: dict[str, str], name: str) -> str:
@@ -103,3 +104,29 @@ def test_the_configuration_file_may_be_named_by_a_variable(tmp_path):
 
 def test_a_given_file_beats_the_named_one(tmp_path, configure):
     assert configure("drain: {grace: 8s}", BLUEPRINT_PROXY_CONFIG="/nowhere").drain.grace == 8
+
+
+@pytest.mark.parametrize(
+    ("environ", "project"),
+    [
+        ({}, None),
+        ({"PROJECT_ID": "p-1"}, "p-1"),
+        ({"PROJECT_ID": "p-1", "GCP_PROJECT_ID": "p-2"}, "p-2"),
+        ({"GCP_PROJECT_ID": "p-2", "GOOGLE_CLOUD_PROJECT_ID": "p-3"}, "p-3"),
+        ({"GOOGLE_CLOUD_PROJECT_ID": "p-3", "GCP_PROJECT": "p-4"}, "p-4"),
+        ({"GCP_PROJECT": "p-4", "GOOGLE_CLOUD_PROJECT": "p-5"}, "p-5"),
+        ({"GOOGLE_CLOUD_PROJECT": "", "PROJECT_ID": "p-1"}, "p-1"),
+        ({"GOOGLE_CLOUD_PROJECT": "no/project at all", "PROJECT_ID": "example.com:p-1"}, "example.com:p-1"),
+    ],
+)
+def test_a_google_project_goes_by_five_names(environ, project):
+    assert google_project(environ) == project
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "ERROR"), ("DEBUG", "DEBUG")])
+def test_grpc_says_only_errors_unless_the_operator_wants_more(monkeypatch, before, after):
+    monkeypatch.setenv("GRPC_VERBOSITY", before)  # so that it is put back
+    if not before:
+        monkeypatch.delenv("GRPC_VERBOSITY")
+    quieten_grpc()
+    assert process_environment()["GRPC_VERBOSITY"] == after

@@ -8,7 +8,6 @@ EXAMPLES = {
     "grpc": "upstreams: {x: {kind: grpc, url: 'grpc://h'}}",
     "geniesim": "upstreams: {x: {kind: geniesim, url: 'grpc://h'}}",
     "particulate": "upstreams: {x: {kind: particulate, url: 'http://h'}}",
-    "secret_manager": "secrets: {order: [env, secret_manager]}",
 }
 
 
@@ -33,12 +32,11 @@ def test_a_key_whose_feature_comes_later_is_refused_by_name(problems, row):
 
 
 def test_several_keys_that_come_later_are_each_refused(problems):
-    found = problems("journal: {}\nruns: {}\nsecrets: {order: [secret_manager, env, secret_manager]}")
+    found = problems("journal: {}\nruns: {}\nfleet: {}")
     assert [message.rpartition("proxy.yaml:")[2] for message in found] == [
         "1: journal: not built yet",
         "2: runs: not built yet",
-        "3: secrets.order[0]: secret_manager: not built yet",
-        "3: secrets.order[2]: secret_manager: not built yet",
+        "3: fleet: not built yet",
     ]
 
 

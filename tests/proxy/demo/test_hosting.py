@@ -48,3 +48,13 @@ def test_a_process_ends_on_sigterm(held):
     held.terminate()
 
     assert held.wait(10) == 0
+
+
+def test_a_process_takes_its_key_from_a_file(tmp_path):
+    (tmp_path / "key").write_text("k\n")
+    command = [sys.executable, "-m", "blueprint_proxy.demo.gemini", "--key-file", str(tmp_path / "key")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert status_of(process.stdout.readline().strip()) == 200
+        finally:
+            process.terminate()

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 
+import pytest
+
+from blueprint_proxy.runs.lease import Order
+from blueprint_proxy.runs.processes import Unproven, Watched
 from blueprint_proxy.telemetry.events import CallRefused
 from support.server_connection import Served, connect, ok
 from support.virtual_time import virtual_time
@@ -98,3 +104,128 @@ async def test_a_refusal_before_there_is_a_call_is_told():
     connection.data_received(GET.replace(b"/it/", b"/nowhere/"))
     await settle()
     assert [(event.upstream, event.reason) for event in told] == [("", "unknown_upstream")]
+
+
+# The run of a call
+
+
+class Stage:
+    """A connection, what it calls, and the runs it may belong to."""
+
+    def __init__(self):
+        self.served = Served(answers_at_once)
+        self.connection, self.transport, self.listener = connect(self.served)
+        self.runs = self.listener.runs
+
+    def lease(self, scene, process=None):
+        return self.runs.open(Order(scene, "job"), process or Unproven("a test"))
+
+    async def run_of(self, path="", field=""):
+        """The run of a call with this in its path and its field; the answer's first line where there was no call."""
+        before = len(self.served.calls)
+        fields = f"x-blueprint-run: {field}\r\n" if field else ""
+        prefix = f"/@{path}" if path else ""
+        self.connection.data_received(f"GET {prefix}/it/thing HTTP/1.1\r\nHost: here:1\r\n{fields}\r\n".encode())
+        await settle()
+        written = self.transport.take()
+        return self.served.calls[-1].run if len(self.served.calls) > before else written.partition(b"\r\n")[0]
+
+
+def staged(test):
+    def run():
+        @virtual_time
+        async def played():
+            stage = Stage()
+            try:
+                await test(stage)
+            finally:
+                stage.runs.drain()
+                stage.connection.connection_lost(None)
+
+        played()
+
+    run.__name__ = test.__name__
+    return run
+
+
+@staged
+async def test_without_any_lease_a_call_has_no_run(stage):
+    assert await stage.run_of() is None
+
+
+@staged
+async def test_the_only_lease_is_the_run_of_a_call_that_names_none(stage):
+    lease = stage.lease("one")
+    assert await stage.run_of() is lease.run
+    stage.lease("two")
+    assert await stage.run_of() is None
+
+
+@staged
+async def test_the_field_beats_the_path_and_the_path_the_only_lease(stage):
+    one, two = stage.lease("one"), stage.lease("two")
+    assert await stage.run_of(path=one.id) is one.run
+    assert await stage.run_of(path=one.id, field=two.id) is two.run
+    stage.runs.end(two, "told")
+    assert (await stage.run_of(field="other~job")).scope == "other~job"
+
+
+@staged
+async def test_a_scope_in_path_or_field_means_its_lease(stage):
+    one = stage.lease("one")
+    stage.lease("two")
+    assert await stage.run_of(path="one~job") is one.run
+    assert await stage.run_of(field="one~job") is one.run
+
+
+@staged
+async def test_an_unknown_lease_does_not_fail_its_calls_and_is_not_taken_for_another(stage):
+    stage.lease("one")
+    assert await stage.run_of(field="0" * 32) is None
+    assert await stage.run_of(path="0" * 32) is None
+
+
+@staged
+async def test_a_scope_is_forbidden_where_jobs_have_a_token(stage):
+    stage.runs.by_scope = False
+    assert await stage.run_of(path="one~job") == b"HTTP/1.1 403 Forbidden"
+    assert await stage.run_of(field="one~job") == b"HTTP/1.1 403 Forbidden"
+
+
+@pytest.mark.parametrize("field", ["a b", "a/b", "x" * 201, "a~b~c", "~"])
+def test_a_run_that_cannot_be_one_is_a_bad_request(field):
+    @virtual_time
+    async def played():
+        assert await Stage().run_of(field=field) == b"HTTP/1.1 400 Bad Request"
+
+    played()
+
+
+@staged
+async def test_over_a_unix_socket_the_process_decides_between_several_leases(stage):
+    theirs, ours = socket.socketpair()  # whose other end is this very process
+    with theirs, ours:
+        stage.transport.get_extra_info = lambda name, default=None: ours if name == "socket" else default
+        stage.lease("one")
+        own = stage.lease("two", Watched(os.getpid(), os.pidfd_open(os.getpid()), launched=False))
+        assert await stage.run_of() is own.run
+        stage.lease("three")
+        assert await stage.run_of() is own.run
+        stage.runs.end(own, "told")
+        assert await stage.run_of() is None
+
+
+@staged
+async def test_whose_process_it_is_is_looked_up_once_while_no_lease_comes_or_goes(stage):
+    asked = []
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        stage.transport.get_extra_info = lambda name, default=None: ours if name == "socket" else default
+        stage.runs.of_process = asked.append
+        stage.lease("one"), stage.lease("two")
+        for _ in range(3):
+            await stage.run_of()
+        assert asked == [os.getpid()]
+        stage.lease("three")
+        await stage.run_of()
+        assert asked == [os.getpid()] * 2

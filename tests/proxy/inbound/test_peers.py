@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blueprint_proxy.inbound import peers
-from blueprint_proxy.inbound.peers import is_gone
+from blueprint_proxy.inbound.peers import credentials, is_gone, peer_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,3 +181,48 @@ def test_a_connection_that_is_no_more_is_gone() -> None:
 def test_of_another_family_nothing_is_known() -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as other:
         assert not is_gone(other)
+
+
+def test_of_a_unix_socket_the_kernel_names_the_process_and_its_user(tmp_path: Path) -> None:
+    pair = Pair("unix", tmp_path)
+    with pair.closing:
+        child = pair.start_child()
+        assert credentials(pair.accept()) == (child.pid, os.geteuid())
+
+
+def test_of_a_tcp_connection_there_are_no_credentials(tmp_path: Path) -> None:
+    pair = Pair("ipv4", tmp_path)
+    with pair.closing:
+        _, ours = pair.connect()
+        assert credentials(ours) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])
+def test_the_other_end_of_a_tcp_connection_on_this_host_is_a_socket_that_a_user_made(
+    family: str, tmp_path: Path
+) -> None:
+    pair = Pair(family, tmp_path)
+    with pair.closing:
+        pair.connect()
+        client, ours = pair.connect()
+        assert peer_socket(ours) == (os.fstat(client.fileno()).st_ino, os.geteuid())
+
+
+def test_a_socket_that_no_process_has_any_more_is_nobodys(tmp_path: Path) -> None:
+    pair = Pair("ipv4", tmp_path)
+    with pair.closing:
+        client, ours = pair.connect()
+        client.close()
+        assert peer_socket(ours) is None
+
+
+def test_of_what_is_no_connection_on_this_host_no_socket_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pair = Pair("unix", tmp_path)
+    with pair.closing, socket.socket() as never_connected, FarAway() as far:
+        assert peer_socket(pair.connect()[1]) is None
+        assert peer_socket(never_connected) is None
+        assert peer_socket(far) is None
+        monkeypatch.setattr(peers, "_TABLES", (tmp_path / "none",))
+        assert peer_socket(far) is None

@@ -9,6 +9,7 @@ import pytest
 from blueprint_proxy.calls import Reply, Verdict
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.layers.attempt import WHOLE_FAILURE, MakeAttempt, hint
+from blueprint_proxy.telemetry.tracing import Trace
 from blueprint_proxy.upstreams.http import HttpKind
 from support.scripted_upstream import START, Heard, ScriptedUpstream, call, pipelines, reply, stream
 from support.virtual_time import virtual_time
@@ -47,6 +48,41 @@ async def test_a_deadline_of_ours_adds_no_field_to_a_call_that_stated_none():
     one = call(deadline=START + 10.0, headers=Fields.of([(b"X-Server-Timeout", b"600")]))
     await attempt(upstream)(one)
     assert upstream.calls[0] is one
+
+
+TRACED = Fields.of([(b"A", b"1"), (b"TraceParent", b"as it came"), (b"tracestate", b"v=1"), (b"B", b"2")])
+
+
+@virtual_time
+async def test_each_attempt_of_a_traced_call_is_a_child_of_its_own():
+    upstream = ScriptedUpstream(503, 200)
+    await pipelines(upstream, Heard()).guard(call(headers=TRACED, trace=Trace("ab" * 16, 1)))
+    parents = [one.headers.get(b"traceparent") for one in upstream.calls]
+    assert all(parent.startswith(b"00-" + b"ab" * 16) and parent.endswith(b"-01") for parent in parents)
+    assert len(set(parents)) == 2
+    assert [name for name, _ in upstream.calls[0].headers] == [b"A", b"TraceParent", b"tracestate", b"B"]
+    assert upstream.calls[0].headers.get(b"tracestate") == b"v=1"
+
+
+@virtual_time
+async def test_a_trace_that_cannot_be_read_passes_as_it_came():
+    upstream = ScriptedUpstream(200)
+    await pipelines(upstream, Heard()).guard(call(headers=TRACED))
+    assert upstream.calls[0].headers is TRACED
+
+
+@virtual_time
+async def test_relaying_leaves_the_trace_alone():
+    upstream = ScriptedUpstream(200)
+    await pipelines(upstream, Heard()).relay(call(headers=TRACED, trace=Trace("ab" * 16, 1)))
+    assert upstream.calls[0].headers is TRACED
+
+
+@virtual_time
+async def test_the_trace_stands_in_what_is_told_of_a_call():
+    heard = Heard()
+    await pipelines(ScriptedUpstream(503, 200), heard).guard(call(headers=TRACED, trace=Trace("ab" * 16, 1)))
+    assert [event["trace"] for event in heard.all("attempt_failed") + heard.all("call_finished")] == ["ab" * 16] * 2
 
 
 @pytest.mark.parametrize(
@@ -130,3 +166,28 @@ def test_a_retry_info_in_a_coded_body_is_found(coding):
 def test_a_body_that_only_claims_to_be_coded_has_no_hint():
     assert hint(Reply(429, Fields.of([(b"Content-Encoding", b"gzip")]), b"retryDelay")) is None
     assert hint(Reply(429, Fields.of([(b"Content-Encoding", b"br")]), b"retryDelay")) is None
+
+
+@pytest.mark.parametrize(
+    ("signed", "relaying", "rejected"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_a_refused_credential_is_marked_where_it_was_ours_and_is_not_only_relayed(signed, relaying, rejected):
+    @virtual_time
+    async def played():
+        body = stream(gzip.compress(b"who are you?"))
+        body.end(Fields())
+        upstream = ScriptedUpstream(reply(401, body, (b"Content-Encoding", b"gzip")))
+        now = asyncio.get_running_loop().time
+        answer = await MakeAttempt(upstream, kind=HttpKind(), now=now, relaying=relaying, signed=signed)(call())
+        assert (answer.rejected, answer.verdict) == (rejected, Verdict.FATAL)
+        assert isinstance(answer.body, bytes) is rejected
+
+    played()
+
+
+@virtual_time
+async def test_a_refusal_too_long_to_read_passes_as_it_comes():
+    body = stream(b"x" * (WHOLE_FAILURE + 1))
+    now = asyncio.get_running_loop().time
+    answer = await MakeAttempt(ScriptedUpstream(reply(401, body)), kind=HttpKind(), now=now, signed=True)(call())
+    assert (answer.rejected, answer.body) == (False, body)

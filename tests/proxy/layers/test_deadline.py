@@ -6,6 +6,7 @@ import pytest
 
 from blueprint_proxy.errors import Reason, Refusal, UpstreamUnreachable
 from blueprint_proxy.policies.concurrency import Concurrency
+from blueprint_proxy.runs.run import Run
 from blueprint_proxy.sweep import Sweep
 from support.scripted_upstream import START, Heard, ScriptedUpstream, call, pipelines, policies, reply, stream
 from support.virtual_time import virtual_time
@@ -157,3 +158,22 @@ async def test_observing_records_nothing_of_a_call_in_time():
     await layers.guard(call(deadline=START + 10.0, policies=policies(observing=True)))
     await asyncio.sleep(20)
     assert heard.names() == ["call_finished"]
+
+
+@virtual_time
+async def test_a_deadline_that_is_the_runs_is_said_to_be():
+    run = Run("scene~job", "00112233" * 4, START + 10.0)
+    refusal = await refused(ScriptedUpstream("hang"), deadline=run.deadline, run=run)
+    assert late(refusal)
+    assert "the deadline of run scene~job#00112233 has passed" in refusal.message
+    earlier = await refused(ScriptedUpstream("hang"), deadline=START + 9.0, run=run)
+    assert earlier.message.startswith("the call's deadline")
+
+
+@virtual_time
+async def test_after_the_runs_deadline_nothing_is_sent():
+    upstream = ScriptedUpstream(200)
+    run = Run("scene~job", None, START - 5.0)
+    refusal = await refused(upstream, deadline=run.deadline, run=run)
+    assert (refusal.reason, refusal.sent, upstream.calls) == (Reason.DEADLINE_EXCEEDED, False, [])
+    assert "the deadline of run scene~job has passed" in refusal.message

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from blueprint_proxy.errors import JobLeft, Reason, Refusal, UpstreamTruncated, UpstreamUnreachable
 from blueprint_proxy.layers.recording import RecordCalls
+from blueprint_proxy.policies.concurrency import Concurrency
+from blueprint_proxy.policies.retry import RetryPolicy
+from blueprint_proxy.runs.run import Run
 from support.scripted_upstream import START, Heard, ScriptedUpstream, call, pipelines, policies, reply, stream
 from support.virtual_time import virtual_time
 
@@ -190,3 +193,38 @@ async def test_a_defect_of_ours_passes_and_the_call_is_over():
 async def test_bytes_of_both_bodies_are_told():
     event = await finished(ScriptedUpstream(reply(200, b"123")), body=b"12345", policies=policies())
     assert (event["bytes_in"], event["bytes_out"]) == (5, 3)
+
+
+@virtual_time
+async def test_a_call_is_told_and_counted_for_its_run_and_never_by_the_leases_id():
+    heard, run = Heard(), Run("scene~job", "00112233" * 4)
+    upstream = ScriptedUpstream(reply(200, b"12345"), UpstreamUnreachable("refused"))
+    layers = pipelines(upstream, heard)
+    await layers.guard(call(run=run, body=b"123"))
+    with pytest.raises(Refusal):
+        await layers.guard(
+            call(run=run, repeatable=False, policies=policies(retry=RetryPolicy(1, 0.0, 0.0, frozenset())))
+        )
+    assert [event["run"] for event in heard.all("call_finished")] == ["scene~job#00112233"] * 2
+    assert run.tally.outcomes == {"ok": 1, "refused": 1}
+    assert (run.tally.attempts, run.tally.bytes_in, run.tally.bytes_out) == (2, 3, 5)
+    assert "00112233" * 4 not in repr(heard.events)
+
+
+@virtual_time
+async def test_what_a_call_went_through_is_told():
+    heard, loop = Heard(), asyncio.get_running_loop()
+    shared = policies(concurrency=Concurrency(1, 1))
+    layers = pipelines(ScriptedUpstream("hang", reply(503, b"", (b"retry-after", b"4")), 200), heard)
+    hanging = loop.create_task(layers.guard(call(policies=shared)))
+    await asyncio.sleep(1)
+    waiting = loop.create_task(layers.guard(call(policies=shared, deadline=START + 30.0)))
+    await asyncio.sleep(2)
+    hanging.cancel()
+    await asyncio.wait([hanging])
+    await waiting
+    await layers.guard(call(policies=shared, repeatable=False))
+    _, one, two = heard.all("call_finished")
+    assert (one["queued"], one["deadline"], one["repeatable"]) == (2.0, 30.0, True)
+    assert one["tries"] == [{"fault": "503", "verdict": "retryable", "duration": 2.0, "wait": 4.0}]
+    assert (two["queued"], two["deadline"], two["repeatable"], two["tries"]) == (0.0, None, False, [])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blueprint_proxy.config import load
+from blueprint_proxy.secrets.store import SecretStore
 from blueprint_proxy.sweep import Sweep
 from blueprint_proxy.upstreams.building import Surroundings, build
 from support.scripted_upstream import Heard
@@ -39,7 +40,9 @@ def built(tmp_path: Path, heard: Heard) -> Callable[..., Upstream]:
             telemetry=heard.telemetry,
             sweep=Sweep(asyncio.get_running_loop()),
             spool=tmp_path,
-            on_secret=lambda _: None,
+            secrets=SecretStore(
+                emit=heard.telemetry.emit, now=lambda: 0.0, chance=lambda: 0.0, on_secret=lambda _: None
+            ),
         )
         return build(found, around, earlier)
 

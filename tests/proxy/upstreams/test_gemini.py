@@ -69,3 +69,30 @@ def test_of_an_upload_only_its_start_and_the_question_for_its_state_may_be_repea
 def test_a_bad_key_is_no_failure_of_the_service(status, verdict):
     listed = policies(retry=RetryPolicy(4, 1.0, 60.0, frozenset({429, 499, 500, 503, 504})))
     assert KIND.judge(call(policies=listed), reply(status)) is verdict
+
+
+REASON = '{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "rejected"),
+    [
+        (400, '{"error": {"details": [{"@type": "x"}, ' + REASON + "]}}", True),
+        (400, '[{"error": {"details": [' + REASON + "]}}]", True),
+        (401, "", True),
+        (400, '{"error": {"message": "your text API_KEY_INVALID is too long", "details": []}}', False),
+        (400, '{"error": {"details": [{"reason": "FAILED_PRECONDITION", "metadata": "API_KEY_INVALID"}]}}', False),
+        (400, '{"error": "API_KEY_INVALID"}', False),
+        (400, '{"error": {"details": ["API_KEY_INVALID"]}}', False),
+        (400, '["API_KEY_INVALID"]', False),
+        (400, "API_KEY_INVALID", False),
+        (400, "[" * 100_000 + "API_KEY_INVALID", False),
+        (400, "", False),
+    ],
+)
+def test_the_apis_own_reason_says_that_the_key_is_bad_and_nothing_else(status, body, rejected):
+    assert KIND.rejects_credential(status, body.encode()) is rejected
+
+
+def test_a_403_is_not_about_the_key_itself():
+    assert KIND.rejection_statuses == {400, 401}

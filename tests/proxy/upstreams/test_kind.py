@@ -4,6 +4,8 @@ import pytest
 
 from blueprint_proxy.calls import Verdict
 from blueprint_proxy.policies.retry import RetryPolicy
+from blueprint_proxy.upstreams.gcs import GcsKind
+from blueprint_proxy.upstreams.http import HttpKind
 from blueprint_proxy.upstreams.kind import bounded, judge_status
 from support.scripted_upstream import call, policies, reply
 
@@ -35,3 +37,9 @@ def test_a_429_asks_for_patience(on):
 
 def test_a_method_is_bounded():
     assert [bounded(method) for method in ("GET", "PATCH", "get", "MADEUP")] == ["GET", "PATCH", "other", "other"]
+
+
+@pytest.mark.parametrize("kind", [HttpKind(), GcsKind()])
+def test_a_401_refuses_the_credential_and_a_403_does_not(kind):
+    assert kind.rejection_statuses == {401}
+    assert kind.rejects_credential(401, b"")

@@ -6,16 +6,17 @@ import pytest
 
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.policies.breaker import State
+from blueprint_proxy.runs.run import Run
 from blueprint_proxy.upstreams.upstream import REMEMBERED
 from support.requests import request_head
 from support.scripted_upstream import START, NoFlow
 from support.virtual_time import virtual_time
 
 
-def asked(upstream, method="GET", target=b"/thing", *fields, whole=b""):
+def asked(upstream, method="GET", target=b"/thing", *fields, whole=b"", run=None):
     head = request_head(method, target, *fields)
     return upstream.call(
-        head, target, whole, NoFlow(), request_id="r-1", run=None, public_url=b"http://p/it", interim=None
+        head, target, whole, NoFlow(), request_id="r-1", run=run, public_url=b"http://p/it", interim=None
     )
 
 
@@ -52,6 +53,35 @@ def test_of_several_deadlines_the_smallest_wins(built, fields, deadline, stated)
         assert one.states_timeout is stated
 
     played()
+
+
+@pytest.mark.parametrize(
+    ("keys", "runs", "deadline"),
+    [
+        ("deadline: 10s", 5.0, 5.0),
+        ("deadline: 10s", 50.0, 10.0),
+        ("deadline: 10s", None, 10.0),
+        ("deadline: 10s", -3.0, -3.0),
+        ("mode: observe, deadline: 10s", 5.0, 5.0),
+        ("mode: off, deadline: 10s", 5.0, None),
+    ],
+)
+def test_a_runs_deadline_caps_its_calls(built, keys, runs, deadline):
+    @virtual_time
+    async def played():
+        run = Run("scene~job", None, None if runs is None else START + runs)
+        one = asked(built(keys), run=run)
+        assert one.run is run
+        assert one.deadline == (None if deadline is None else START + deadline)
+
+    played()
+
+
+@virtual_time
+async def test_the_upstream_is_told_no_more_time_than_the_run_has(built):
+    run = Run("scene~job", None, START + 5.0)
+    one = asked(built(""), "GET", b"/thing", (b"X-Server-Timeout", b"60"), run=run)
+    assert (one.deadline, one.states_timeout) == (START + 5.0, True)
 
 
 @pytest.mark.parametrize("field", [b"x-blueprint-timeout-ms", b"X-Server-Timeout", b"grpc-timeout"])
@@ -257,3 +287,26 @@ def test_calls_that_hang_give_up_their_places_when_the_breaker_opens_on_their_ag
         assert policies.concurrency.active == 0
 
     played()
+
+
+@pytest.mark.parametrize(
+    ("value", "trace"),
+    [(b"00-" + b"ab" * 16 + b"-00f067aa0ba902b7-01", "ab" * 16), (b"00-nonsense", None), (b"", None)],
+)
+def test_a_call_joins_the_trace_that_its_job_names(built, value, trace):
+    @virtual_time
+    async def played():
+        one = asked(built(""), "GET", b"/thing", (b"Traceparent", value))
+        assert (one.trace.id if one.trace is not None else None) == trace
+        assert one.headers.get(b"traceparent") == value
+
+    played()
+
+
+@virtual_time
+async def test_a_function_meets_the_policies_of_calls_with_its_operations_name(built):
+    upstream = built("operations: {estimate: {breaker: {consecutive: 1}}, 'POST /x': {mode: observe}}")
+    _, own = upstream.in_force("estimate")
+    _, rest = upstream.in_force("anything")
+    assert own.breaker is not rest.breaker
+    assert rest is asked(upstream).policies
