@@ -1,5 +1,8 @@
 """Which upstream a method goes to, and what is not let in."""
 
+import json
+from http.client import HTTPConnection
+
 import grpc
 import pytest
 
@@ -100,3 +103,25 @@ def test_a_reload_that_brings_the_first_grpc_upstream_opens_the_listener(proxy):
     assert channel.unary_unary("/a.B/c")(b"x", timeout=20, wait_for_ready=True) == b"x"
     channel.close()
     upstream.stop()
+
+
+def test_a_call_belongs_to_the_run_that_it_names_or_to_the_only_one(scene):
+    it = scene()
+    it.unary()(b"x", metadata=(("x-blueprint-run", "scene~job"),))
+    lease = _post(it, "/v1/runs", {"job_name": "job", "scene_id": "scene", "deadline_s": 3})
+    it.unary("/s.T/chat")(b"x", metadata=(("x-blueprint-run", lease["id"]),))
+    it.unary("/s.T/chat")(b"x")
+    _, named, only = it.tap.requests()
+    assert all(up["grpc-timeout"].endswith("m") or up["grpc-timeout"] in {"2S", "3S"} for up in (named, only))
+    addresses = json.loads(it.proxy.get_admin("/v1/addresses")[1])
+    assert addresses["grpc"] == it.proxy.config["listen"]["grpc"]
+
+
+def _post(it, path, body):
+    connection = HTTPConnection(*it.proxy.admin, timeout=5)
+    connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+    answer = connection.getresponse()
+    found = json.loads(answer.read())
+    connection.close()
+    assert answer.status == 201, found
+    return found

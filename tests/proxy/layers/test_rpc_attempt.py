@@ -8,6 +8,7 @@ from blueprint_proxy.layers.rpc_attempt import MakeRpcAttempt, hint
 from blueprint_proxy.policies.rpc_hints import NEVER
 from blueprint_proxy.rpc.codes import Code
 from blueprint_proxy.rpc.exchange import RpcReply, Status
+from blueprint_proxy.telemetry.tracing import parse
 from blueprint_proxy.upstreams.grpc import GrpcKind
 from support.rpc import ScriptedMessages, rpc_call
 from support.scripted_upstream import Heard, ScriptedUpstream, pipelines, reply
@@ -107,3 +108,27 @@ async def test_a_streams_failure_at_its_end_counts_against_the_upstream():
 @virtual_time
 async def test_what_is_no_reply_of_grpc_passes():
     assert (await attempted(reply(503))).status == 503
+
+
+@virtual_time
+async def test_each_attempt_is_a_new_child_of_the_jobs_trace():
+    parent = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"
+    upstream = ScriptedUpstream(failed(Code.OK))
+    layer = MakeRpcAttempt(upstream, kind=GrpcKind(), now=float)
+    await layer(rpc_call(metadata=(("traceparent", parent.decode()), ("k", "v")), trace=parse(parent)))
+    sent = upstream.calls[0].headers
+    assert sent.values("k") == ["v"]
+    (child,) = sent.values("traceparent")
+    assert child.startswith("00-" + "a" * 32)
+    assert child != parent.decode()
+
+
+@pytest.mark.parametrize(
+    ("code", "signed", "rejected"),
+    [(Code.UNAUTHENTICATED, True, True), (Code.UNAUTHENTICATED, False, False), (Code.PERMISSION_DENIED, True, False)],
+)
+@virtual_time
+async def test_our_credential_is_rejected_where_the_upstream_does_not_know_it(code, signed, rejected):
+    layer = MakeRpcAttempt(ScriptedUpstream(failed(code)), kind=GrpcKind(), now=float, signed=signed)
+    answer = await layer(rpc_call())
+    assert (answer.rejected, answer.verdict) == (rejected, Verdict.FATAL)

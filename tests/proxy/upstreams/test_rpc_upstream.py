@@ -4,6 +4,7 @@ import pytest
 
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.rpc.exchange import RpcCall
+from blueprint_proxy.runs.run import Run
 from support.scripted_upstream import START
 from support.virtual_time import virtual_time
 
@@ -11,9 +12,9 @@ URL = "grpc://127.0.0.1:1"
 UNARY = "operations: {'a.B/*': {unary: true, class: idempotent}}"
 
 
-def asked(upstream, message=b"x", method="/a.B/c", metadata=(), *, left=None, **own):
+def asked(upstream, message=b"x", method="/a.B/c", metadata=(), *, left=None, run=None, **own):
     keys = {f"x-blueprint-{key.replace('_', '-')}": value for key, value in own.items()}
-    return upstream.rpc(method, tuple(metadata), message, own=keys, left=left, request_id="r-1", run=None)
+    return upstream.rpc(method, tuple(metadata), message, own=keys, left=left, request_id="r-1", run=run)
 
 
 @pytest.fixture
@@ -126,3 +127,18 @@ async def test_policies_survive_a_reload(rpc):
     first = rpc(UNARY)
     breaker = asked(first).policies.breaker
     assert asked(rpc(UNARY, first)).policies.breaker is breaker
+
+
+@virtual_time
+async def test_the_runs_deadline_bounds_every_call_of_it(rpc):
+    run = Run("scene~job", None, START + 4.0)
+    for keys, deadline in (("deadline: 9s", START + 4.0), ("deadline: 2s", START + 2.0), ("mode: 'off'", None)):
+        assert asked(rpc(keys), run=run).deadline == deadline
+    assert asked(rpc(), run=run).run is run
+
+
+@virtual_time
+async def test_a_traceparent_makes_the_call_part_of_its_trace(rpc):
+    header = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    assert asked(rpc(), metadata=(("traceparent", header),)).trace.id == "a" * 32
+    assert asked(rpc(), metadata=(("traceparent", "nonsense"),)).trace is None
