@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import grpc
 import grpc.aio
@@ -158,16 +158,18 @@ class _Rpc:
             call = self._call(message, context)
             reply = cast("RpcReply", await self.upstream.send(call))
         except Refusal as refusal:
-            await self._refuse(context, refusal)
+            self._refuse(context, refusal)
+            return b""
         if reply.initial:
             await context.send_initial_metadata(reply.initial)
-        await self._end(context, ended(reply, upstream=call.upstream, request_id=self.request_id))
+        self._end(context, ended(reply, upstream=call.upstream, request_id=self.request_id))
         return cast("bytes", reply.body)
 
     async def relay(self, _messages: object, context: Any) -> None:
         """A call of any arity, message by message."""
         if self.refusal is not None:
-            await self._refuse(context, self.refusal)
+            self._refuse(context, self.refusal)
+            return
         try:
             call = self._call(None, context)
             reply = cast("RpcReply", await self.upstream.send(call))
@@ -175,8 +177,9 @@ class _Rpc:
             if isinstance(body, MessageStream):
                 await self._relay(context, call, body)
         except Refusal as refusal:
-            await self._refuse(context, refusal)
-        await self._end(context, ended(reply, upstream=call.upstream, request_id=self.request_id))
+            self._refuse(context, refusal)
+        else:
+            self._end(context, ended(reply, upstream=call.upstream, request_id=self.request_id))
 
     async def _relay(self, context: Any, call: RpcCall, stream: MessageStream) -> None:
         """Both directions until the upstream's status. A call that ends otherwise is cancelled there."""
@@ -229,20 +232,21 @@ class _Rpc:
             self.refusal = refusal  # there has been no call that could be recorded
             raise
 
-    async def _refuse(self, context: Any, refusal: Refusal) -> NoReturn:
+    def _refuse(self, context: Any, refusal: Refusal) -> None:
         name = self.upstream.name if hasattr(self, "upstream") else ""
         if refusal is self.refusal:
             event = CallRefused(name, "", self.request_id, refusal.reason.value, refusal.retry_after)
             self.listener.telemetry.emit(event)
-        await self._end(context, refused(refusal, upstream=name, request_id=self.request_id))
-        raise AssertionError("a refusal has a status, and the library raises it")
+        self._end(context, refused(refusal, upstream=name, request_id=self.request_id))
 
     @staticmethod
-    async def _end(context: Any, status: Status) -> None:
-        """Ends the call with `status`; anything but OK raises, as the library wants it."""
-        if status.code is Code.OK:
-            context.set_trailing_metadata(status.trailing)
-            if status.message:
-                context.set_details(status.message)
-            return
-        await context.abort(CODES[status.code], status.message, status.trailing)
+    def _end(context: Any, status: Status) -> None:
+        """Sets `status`, with which the call ends when its handler returns.
+
+        Not by `abort`: its exception and the library's own state hold each other, and with them the call's message,
+        until a garbage collection.
+        """
+        context.set_trailing_metadata(status.trailing)
+        context.set_code(CODES[status.code])
+        if status.message:
+            context.set_details(status.message)

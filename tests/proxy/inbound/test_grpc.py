@@ -1,7 +1,6 @@
 """One RPC of a job, from its metadata to its status, with a context that only remembers."""
 
 import asyncio
-import contextlib
 
 import grpc
 import pytest
@@ -14,10 +13,6 @@ from blueprint_proxy.rpc.exchange import RpcReply, Status
 from support.rpc import ScriptedMessages, rpc_call
 from support.scripted_upstream import Heard
 from support.virtual_time import virtual_time
-
-
-class Aborted(Exception):
-    """What grpc.aio's own AbortError is."""
 
 
 class Context:
@@ -45,14 +40,13 @@ class Context:
         self.initial = pairs
 
     def set_trailing_metadata(self, pairs):
-        self.code, self.trailing = grpc.StatusCode.OK, pairs
+        self.trailing = pairs
+
+    def set_code(self, code):
+        self.code = code
 
     def set_details(self, details):
         self.details = details
-
-    async def abort(self, code, details, trailing):
-        self.code, self.details, self.trailing = code, details, trailing
-        raise Aborted
 
     def __getitem__(self, key):
         return dict(self.trailing).get(key)
@@ -110,13 +104,8 @@ def listening(*upstreams, heard=None, token=None):
 async def end(handler, context, message=b"ping"):
     """Runs a handler to its end; the reply of a unary one."""
     if handler.unary_unary is not None:
-        try:
-            return await handler.unary_unary(message, context)
-        except Aborted:
-            return None
-    with contextlib.suppress(Aborted):
-        await handler.stream_stream(None, context)
-    return None
+        return await handler.unary_unary(message, context)
+    return await handler.stream_stream(None, context)
 
 
 @virtual_time
