@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock docs clean
+.PHONY: help setup demo test check bench lock docs protos clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,7 @@ help:
 	echo "make bench   side-by-side measurements"
 	echo "make lock    resolve the locks again"
 	echo "make docs    rewrite the generated parts of README.md"
+	echo "make protos  compile protos/ into the clients' descriptor set"
 	echo "make clean   remove $(VENV) and every cache"
 
 setup: $(STAMP)
@@ -104,6 +105,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	@$(BIN)/python tests/test_documents.py
+
+protos: $(STAMP)
+	@PYTHONPATH=tests exec $(BIN)/python protos/generate.py
 
 # Changes nothing that still fits; make lock ARGS=--upgrade moves everything on, ARGS="--upgrade-package NAME" one.
 UV_LOCK = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
