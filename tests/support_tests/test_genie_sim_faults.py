@@ -109,7 +109,7 @@ def test_a_hung_simulator_keeps_its_port_and_a_ready_channel(genie_sim: StartGen
         assert accepts(sim)
         assert other.ready(5.0)
         assert other.ask(object_pose(2), SHORT).kind == "DEADLINE_EXCEEDED"
-    assert sim.state()["parked"] == 2
+    sim.until(lambda state: state["parked"] == 2)
 
 
 def test_sigkill_before_the_work_leaves_nothing_done(genie_sim: StartGenieSim) -> None:
@@ -324,6 +324,20 @@ def test_faults_can_be_added_and_taken_back_while_it_runs(genie_sim: StartGenieS
         assert caller.ask(frame_state(1)).kind == "wrong"
         sim.clear_faults()
         assert caller.ask(frame_state(2)).kind == "right"
+
+
+def test_a_restart_hook_ends_a_hang_and_an_empty_life_begins(genie_sim: StartGenieSim) -> None:
+    sim = genie_sim(STALL)
+    initialised(sim)
+    with Caller(sim.address) as caller, sim.respawned():
+        hung = caller.begin("get_object_pose", object_pose(1).request)
+        sim.until(lambda state: state["standing"])
+        first = sim.pid_file.read_text()
+        subprocess.run(sim.kill_command, check=True)
+        assert hung.exception().code().name == "UNAVAILABLE"
+        state = sim.until(lambda state: state["life"] == 2)
+        assert int(sim.pid_file.read_text()) == state["epoch"]["pid"] != int(first)
+        assert not state["initialised"]
 
 
 def test_the_command_line_serves_and_begins_a_new_life_after_each_end(tmp_path: Path) -> None:

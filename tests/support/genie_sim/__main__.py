@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from support.genie_sim.faults import KINDS, Fault, parse
 from support.genie_sim.settings import BUILDS, Settings
+from support.proxy import free_port
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -45,7 +46,7 @@ def arguments() -> argparse.ArgumentParser:
         else:
             parser.add_argument(flag, type=type(default), default=default)
     parser.add_argument(
-        "--fault", dest="faults", action="append", default=[], type=parse, help=f"KIND[:SECONDS]: {', '.join(KINDS)}"
+        "--fault", dest="faults", action="append", default=[], type=_fault, help=f"KIND[:SECONDS]: {', '.join(KINDS)}"
     )
     parser.add_argument("--respawn", type=float, metavar="SECONDS", help="start the next life so long after each end")
     parser.epilog = f"builds: {', '.join(BUILDS)}"
@@ -59,7 +60,9 @@ def serve(settings: Settings, faults: list[Fault]) -> None:
     if settings.until_stdin_ends:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     if settings.pid_file is not None:
-        settings.pid_file.write_text(f"{os.getpid()}\n")
+        fresh = settings.pid_file.with_suffix(".new")  # whole or not at all: others read it while lives change
+        fresh.write_text(f"{os.getpid()}\n")
+        fresh.replace(settings.pid_file)
     LIVES.append(StandIn(settings, faults))  # kept: a zombie's server outlives the frame that an exception leaves
     LIVES[0].run()
 
@@ -78,8 +81,9 @@ def respawn(settings: Settings, faults: list[Fault], pause_s: float) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     code = 0
+    port = settings.port or free_port()  # one for all lives
     for life in range(settings.life, settings.life + MAX_LIVES):
-        words = dataclasses.replace(settings, life=life).as_arguments()
+        words = dataclasses.replace(settings, life=life, port=port).as_arguments()
         words += [word for fault in faults if life == settings.life for word in ("--fault", str(fault))]
         child = subprocess.Popen([sys.executable, "-m", "support.genie_sim", *words])
         code = child.wait()
@@ -100,6 +104,13 @@ def main() -> None:
     if pause_s is not None:
         sys.exit(respawn(settings, faults, pause_s))
     serve(settings, faults)
+
+
+def _fault(words: str) -> Fault:
+    try:
+        return parse(words)
+    except ValueError as refused:
+        raise argparse.ArgumentTypeError(str(refused)) from refused
 
 
 def _end_with_stdin() -> None:

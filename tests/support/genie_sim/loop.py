@@ -8,8 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from support.genie_sim.commands import COMMANDS
 from support.genie_sim.mailbox import Data, Mailbox, Result
-from support.genie_sim.simulation import COMMANDS, Simulation
+from support.genie_sim.simulation import Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

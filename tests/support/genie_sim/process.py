@@ -7,9 +7,11 @@ import dataclasses
 import json
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from http.client import HTTPConnection
 from pathlib import Path
@@ -129,6 +131,42 @@ class GenieSim:
         """The exit code of one that ends by itself."""
         return self.process.wait(STOP_LIMIT)
 
+    @property
+    def pid_file(self) -> Path:
+        """Holds the process id of the life that began last: its identity, for a proxy."""
+        assert self.settings.pid_file is not None
+        return self.settings.pid_file
+
+    @property
+    def kill_command(self) -> list[str]:
+        """A restart hook's command: kills the life of now, and leaves the next to respawned()."""
+        return ["/bin/sh", "-c", f"kill -9 $(cat {shlex.quote(str(self.pid_file))})"]
+
+    @contextlib.contextmanager
+    def respawned(self, pause_s: float = 0.0, **changes: Any) -> Iterator[None]:
+        """Inside, the next life begins so long after each end, as with the real supervisor."""
+        over = threading.Event()
+        failures: list[AssertionError] = []
+
+        def supervise() -> None:
+            while not over.wait(0.01):
+                if self.alive or over.wait(pause_s):
+                    continue
+                try:
+                    self.restart(**changes)
+                except AssertionError as failure:
+                    failures.append(failure)
+                    return
+
+        thread = threading.Thread(target=supervise, name="supervisor")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        assert not failures, failures
+
     def freeze(self) -> None:
         """SIGSTOP; returns when it stands still."""
         self.process.send_signal(signal.SIGSTOP)
@@ -167,12 +205,16 @@ class GenieSim:
         self._ask("POST", "exhaust", str(workers))
 
     def until(self, holds: Callable[[State], bool], limit: float = STATE_LIMIT) -> State:
-        """The first state of which this holds; fails after `limit` seconds, with the last state."""
+        """The first state of which this holds, of whichever life; fails after `limit` seconds, with the last state."""
         deadline = time.monotonic() + limit
-        while not holds(state := self.state()):
+        state: State | None = None
+        while True:
+            with contextlib.suppress(OSError):  # between two lives
+                state = self.state()
+                if holds(state):
+                    return state
             assert time.monotonic() < deadline, f"still not so after {limit:g} s: {state}"
             time.sleep(0.005)
-        return state
 
     def entries(self, event: str | None = None, method: str | None = None) -> list[Entry]:
         """What happened in all lives, dead ones too."""

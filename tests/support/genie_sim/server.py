@@ -44,6 +44,7 @@ class StandIn:
         self._phase = "booting"
         self._parked = threading.Event()
         self._exhausted = 0
+        self._port = settings.port
         self._script = FaultScript(faults)
         self._ledger = Ledger(settings.ledger, settings.life)
         mailbox = Mailbox(greedy=settings.greedy)
@@ -67,10 +68,10 @@ class StandIn:
         """Boot, open the port, step until exit. Prints one line of JSON when control and port are open."""
         _announce("control", self._control.port)
         time.sleep(self._settings.boot_s)
-        port = self._server.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
+        self._port = self._server.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
         self._server.start()
         self._phase = "port open"
-        _announce("listening", port)
+        _announce("listening", self._port)
         time.sleep(self._settings.warm_up_s)
         self._phase = "running"
         try:
@@ -110,7 +111,7 @@ class StandIn:
 
     def drop_connections(self) -> None:
         """Cut every connection to the server's port, as a network does: the process and its work are untouched."""
-        for descriptor in _connections_to(self._settings.port):
+        for descriptor in _connections_to(self._port):
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.shutdown(socket.SHUT_RDWR)
 

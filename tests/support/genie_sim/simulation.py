@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from support.genie_sim import cameras
+from support.genie_sim.commands import COMMANDS, PATCHED_ONLY, UNDISPATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,41 +23,6 @@ NOWHERE: Pose = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
 JOINTS = [f"joint_{number:02}" for number in range(46)]
 NUMBERED = "/World/numbered/"
 GRIPPER = {"open": 0.05, "close": 0.0}
-
-COMMANDS = {
-    1: "get_camera_data",
-    2: "linear_move",
-    3: "set_joint_position",
-    5: "get_object_pose",
-    6: "add_object",
-    8: "get_joint_position",
-    9: "set_gripper_state",
-    11: "get_observation",
-    12: "reset",
-    13: "attach_obj",
-    14: "detach_obj",
-    16: "task_status",
-    17: "exit",
-    18: "get_ee_pose",
-    19: "get_ik_status",
-    21: "init_robot",
-    22: "add_camera",
-    24: "set_object_pose",
-    25: "set_trajectory_list",
-    27: "set_target_point",
-    28: "set_frame_state",
-    30: "set_light",
-    32: "get_part_dof_joint",
-    52: "remove_objs_from_obstacle",
-    53: "set_task_metric",
-    54: "store_current_state",
-    55: "playback",
-    56: "get_checker_status",
-}
-"""The numbers under which the servicers post their commands."""
-
-UNDISPATCHED = {25}
-PATCHED_ONLY = {1}
 
 PLAYBACK_TICKS = 10
 
