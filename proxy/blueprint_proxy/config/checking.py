@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from blueprint_proxy.config.reading import KeyPath
 
+SIMULATOR_KIND = "geniesim"
+SIMULATOR_KEYS = ("restart", "identity", "app_errors", "endpoint_check")
+
 Finding = tuple["KeyPath", str]
 """A key path and what is wrong with it."""
 
@@ -85,6 +88,12 @@ def check_upstreams(
 
 
 def _keys_of_other_kinds(name: str, kind: object, upstream: Mapping[str, Any]) -> Iterator[Finding]:
+    if kind == SIMULATOR_KIND:
+        concurrency = upstream.get("concurrency")
+        if isinstance(concurrency, dict) and concurrency.get("limit", 1) != 1:
+            yield (name, "concurrency", "limit"), f"is 1 for kind {SIMULATOR_KIND}: the simulator mixes up two calls"
+    else:
+        yield from (((name, key), f"is for kind {SIMULATOR_KIND}") for key in SIMULATOR_KEYS if key in upstream)
     if kind in RPC_KINDS:
         return
     only = f"is for kinds {' and '.join(sorted(RPC_KINDS))}"

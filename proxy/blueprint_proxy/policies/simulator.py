@@ -52,17 +52,34 @@ class Simulator:
         self._boot = boot
         self._initialise = initialise
         self._reachable = True
+        self._begins = False
         self._answered = False
         self._initialising = False
         self._restarting = False
+        self._restarted_from = 0
         self._hung: str | None = None
         self._phase = self.phase
         self._since = now
 
     @property
+    def since(self) -> float:
+        """When it came to its phase."""
+        return self._since
+
+    @property
     def epoch(self) -> int:
         """The number of this life, from 1."""
         return self.life.epoch
+
+    @property
+    def hung(self) -> str | None:
+        """The call that hangs, in the operator's words."""
+        return self._hung
+
+    @property
+    def alive(self) -> bool:
+        """It has answered in this life: a heartbeat may be sent."""
+        return self._answered
 
     @property
     def phase(self) -> Phase:
@@ -73,7 +90,7 @@ class Simulator:
             return Phase.DOWN
         if self._initialising:
             return Phase.INITIALISING
-        if not self.life.initialised and not self._answered:
+        if self._begins and not self._answered:
             return Phase.BOOTING
         return {True: Phase.READY, False: Phase.EMPTY, None: Phase.UNVERIFIED}[self.life.initialised]
 
@@ -93,23 +110,39 @@ class Simulator:
         """The process that serves the port is `identity`; True when that is another one than before: a new epoch."""
         if self.life.identity == identity:
             return False
+        self._restarting = False
         if self.life.identity is None:
-            self.life = self.life._replace(identity=identity)  # the present one, which had no name until now
+            # The present one, which had no name until now. One that was seen to begin is empty.
+            initialised = False if self._begins else self.life.initialised
+            self.life = Life(identity, self.life.epoch, initialised)
+            self._moved(now)
             return False
         self._new_life(now, identity)
         return True
 
+    def unidentified(self, now: float) -> None:
+        """Something serves the port, and which process it is cannot be told any more."""
+        if self.life.identity is not None:
+            self.life = Life(None, self.life.epoch, None)
+            self._moved(now)
+
+    def died(self, now: float) -> None:
+        """Its process has ended. The next one, whichever it is, is another life: nothing goes from this one to that."""
+        self._reachable = False
+        self._new_life(now, None)
+
     def lost(self, now: float) -> None:
         """The connection broke. Where no identity tells one process from the next, nothing is known any more."""
-        if self.life.identity is None:
+        if self.life.identity is None and self.life.initialised is not False:
             self.life = self.life._replace(initialised=None)
         self._initialising = False
         self._moved(now)
 
     def unreachable(self, now: float) -> None:
-        """The port is closed: no process serves it."""
+        """The port is closed: nobody can be asked. Whether its process has ended is not said by that."""
         self._reachable = False
         self._answered = False
+        self._begins = True
         self._hung = None  # nothing can hang that is gone
         self.lost(now)
 
@@ -121,6 +154,7 @@ class Simulator:
     def answered(self, now: float) -> None:
         """A call came back, whatever it said: the simulator's loop turns. A hang that ends by itself ends here."""
         self._reachable = self._answered = True
+        self._begins = False
         self._hung = None
         self._moved(now)
 
@@ -133,6 +167,8 @@ class Simulator:
         """init_robot ended. Failed, it leaves the simulator as it was: half a robot counts as none."""
         self._initialising = False
         if success:
+            self._answered = True
+            self._begins = False
             self.life = self.life._replace(initialised=True)
         self._moved(now)
 
@@ -145,12 +181,13 @@ class Simulator:
     def restarting(self, now: float) -> None:
         """It is being started again on purpose."""
         self._restarting = True
+        self._restarted_from = self.epoch
         self._moved(now)
 
     def restarted(self, now: float) -> None:
         """The restart has done its part. Where processes have an identity, the new one's tells whether it worked."""
         self._restarting = False
-        if self.life.identity is None:
+        if self.life.identity is None and self.epoch == self._restarted_from:
             self._new_life(now, None)
         self._moved(now)
 
@@ -180,6 +217,7 @@ class Simulator:
     def _new_life(self, now: float, identity: str | None) -> None:
         self.life = Life(identity, self.life.epoch + 1, initialised=False)
         self._hung = None
+        self._begins = True
         self._answered = self._initialising = False
         self._moved(now)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from blueprint_proxy.upstreams.geniesim.wire import NotProtobuf, fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from blueprint_proxy.config import OperationClass
 
@@ -26,51 +26,55 @@ class Method(NamedTuple):
     """`try_s`: seconds a caller waits for one try. `hang_s`: age of a call at which the simulator is declared hung.
 
     `first_s`: the hang age of the first such call after init_robot, where something is compiled or loaded then.
+    `quick`: one tick of the loop, so that what a broken connection left behind in the server is over soon.
+    `says`: the field of the reply in which the server puts its errors, where it has one.
     """
 
     class_: OperationClass
     try_s: float
     hang_s: float
     first_s: float | None = None
+    quick: bool = False
+    says: int | None = None
 
 
 METHODS: Mapping[str, Method] = {
-    "JointControlService/get_joint_position": Method("read_only", 5, 60, first_s=300),
-    "JointControlService/get_ee_pose": Method("read_only", 5, 60),
+    "JointControlService/get_joint_position": Method("read_only", 5, 60, first_s=300, quick=True),
+    "JointControlService/get_ee_pose": Method("read_only", 5, 60, quick=True),
     "JointControlService/get_ik_status": Method("read_only", 30, 180),
-    "JointControlService/set_joint_position": Method("idempotent", 10, 60, first_s=300),
-    "SimObjectService/get_object_pose": Method("read_only", 5, 60),
-    "SimObjectService/get_part_dof_joint": Method("read_only", 5, 60),
-    "SimObjectService/set_target_point": Method("idempotent", 5, 60),
+    "JointControlService/set_joint_position": Method("idempotent", 10, 60, first_s=300, says=1),
+    "SimObjectService/get_object_pose": Method("read_only", 5, 60, quick=True),
+    "SimObjectService/get_part_dof_joint": Method("read_only", 5, 60, quick=True),
+    "SimObjectService/set_target_point": Method("idempotent", 5, 60, quick=True, says=1),
     "SimObjectService/add_object": Method("idempotent", 60, 300),
-    "SimGripperService/set_gripper_state": Method("idempotent", 15, 60),
-    "ArmControlService/linear_move": Method("unsafe", 120, 300),
+    "SimGripperService/set_gripper_state": Method("idempotent", 15, 60, says=1),
+    "ArmControlService/linear_move": Method("unsafe", 120, 300, says=2),
     "CameraService/get_camera_data": Method("read_only", 30, 180),
     "CameraService/get_camera_info": Method("unsafe", 5, 60),
     "SimCameraService/get_semantic_data": Method("read_only", 30, 180),
-    "SimObservationService/get_observation#start": Method("unsafe", 30, 120),
-    "SimObservationService/get_observation#stop": Method("unsafe", 60, 180),
+    "SimObservationService/get_observation#start": Method("unsafe", 30, 120, says=5),
+    "SimObservationService/get_observation#stop": Method("unsafe", 60, 180, says=5),
     "SimObservationService/get_observation#read": Method("read_only", 30, 180),
-    "SimObservationService/reset": Method("unsafe", 60, 300),
-    "SimObservationService/init_robot": Method("unsafe", 300, 600),
-    "SimObservationService/add_camera": Method("unsafe", 60, 180),
-    "SimObservationService/attach_obj": Method("unsafe", 30, 120),
-    "SimObservationService/detach_obj": Method("idempotent", 30, 120),
-    "SimObservationService/remove_objs_from_obstacle": Method("idempotent", 10, 60),
-    "SimObservationService/set_object_pose": Method("idempotent", 10, 60),
-    "SimObservationService/set_light": Method("idempotent", 15, 60),
-    "SimObservationService/set_task_metric": Method("idempotent", 5, 60),
-    "SimObservationService/set_task_metric#bp": Method("unsafe", 30, 120),
-    "SimObservationService/set_frame_state": Method("unsafe", 5, 60),
-    "SimObservationService/set_trajectory_list": Method("unsafe", 60, 300),
-    "SimObservationService/set_material": Method("unsafe", 5, 60),
-    "SimObservationService/store_current_state": Method("unsafe", 10, 60),
-    "SimObservationService/playback": Method("unsafe", 30, 120),
-    "SimObservationService/get_checker_status": Method("unsafe", 10, 60),
-    "SimObservationService/task_status": Method("unsafe", 180, 300),
-    "SimObservationService/exit": Method("unsafe", 620, 660),
-    "SimObservationService/get_contact_report": Method("read_only", 5, 60),
-    "SimObservationService/get_ee_wrench": Method("read_only", 5, 60),
+    "SimObservationService/reset": Method("unsafe", 60, 300, says=1),
+    "SimObservationService/init_robot": Method("unsafe", 300, 600, says=1),
+    "SimObservationService/add_camera": Method("unsafe", 60, 180, says=1),
+    "SimObservationService/attach_obj": Method("unsafe", 30, 120, says=1),
+    "SimObservationService/detach_obj": Method("idempotent", 30, 120, quick=True, says=1),
+    "SimObservationService/remove_objs_from_obstacle": Method("idempotent", 10, 60, quick=True, says=1),
+    "SimObservationService/set_object_pose": Method("idempotent", 10, 60, quick=True, says=1),
+    "SimObservationService/set_light": Method("idempotent", 15, 60, quick=True, says=1),
+    "SimObservationService/set_task_metric": Method("idempotent", 5, 60, quick=True, says=1),
+    "SimObservationService/set_task_metric#bp": Method("unsafe", 30, 120, says=1),
+    "SimObservationService/set_frame_state": Method("unsafe", 5, 60, quick=True, says=1),
+    "SimObservationService/set_trajectory_list": Method("unsafe", 60, 300, says=1),
+    "SimObservationService/set_material": Method("unsafe", 5, 60, says=1),
+    "SimObservationService/store_current_state": Method("unsafe", 10, 60, quick=True, says=1),
+    "SimObservationService/playback": Method("unsafe", 30, 120, says=1),
+    "SimObservationService/get_checker_status": Method("unsafe", 10, 60, quick=True, says=1),
+    "SimObservationService/task_status": Method("unsafe", 180, 300, says=1),
+    "SimObservationService/exit": Method("unsafe", 620, 660, says=2),
+    "SimObservationService/get_contact_report": Method("read_only", 5, 60, quick=True),
+    "SimObservationService/get_ee_wrench": Method("read_only", 5, 60, quick=True),
 }
 """By service and method; what a request's fields decide stands behind a `#`."""
 
@@ -85,6 +89,11 @@ _START, _STOP = 8, 9
 def method(name: str) -> Method:
     """The row of an operation's name as `operation` gives it."""
     return _BY_NAME.get(name, OTHER)
+
+
+def names() -> Iterator[str]:
+    """Every name that `operation` gives, but for `other`."""
+    return iter(_BY_NAME)
 
 
 def operation(path: str, message: bytes) -> str:
