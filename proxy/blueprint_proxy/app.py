@@ -43,6 +43,7 @@ from blueprint_proxy.telemetry.metrics import Metrics
 from blueprint_proxy.telemetry.redaction import Redactor
 from blueprint_proxy.telemetry.stream import Telemetry
 from blueprint_proxy.upstreams.building import Surroundings, build
+from blueprint_proxy.upstreams.geniesim.upstream import GenieSimUpstream
 from blueprint_proxy.upstreams.rpc_upstream import RpcUpstream
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class App:
         self._rpc_server: RpcServer | None = None
         self._via = b"blueprint-proxy-" + secrets.token_hex(4).encode("ascii")
         self._admin: asyncio.Task[None] | None = None
+        self._endings: list[asyncio.Task[None]] = []
         self._file_seen = _version(config.source)
 
     async def run(self) -> bool:
@@ -184,10 +186,11 @@ class App:
                 self._overview.listening = False
                 server.close()
                 jobs.close()
-                drained = all(await asyncio.gather(self._drain(listener), self._drain_rpc()))
+                drained = all(await asyncio.gather(self._drain(listener), self._drain_rpc(), self._drain_upstreams()))
                 self._runs.drain()
                 self._overview.events.end()
                 admin_stopping.set()
+                await asyncio.gather(*(upstream.end() for upstream in self._upstreams.values()), *self._endings)
                 keeping.cancel()  # the last calls may have had to wait for a secret
         finally:
             server.close()
@@ -255,6 +258,13 @@ class App:
                 async with asyncio.timeout(CUT):
                     await listener.quiet.wait()
         return not self._cut
+
+    async def _drain_upstreams(self) -> bool:
+        """What is still in a simulator's slot has the grace to end; then it is left there. No job waits for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.0 if self._cut else self._config.drain.grace):
+                await asyncio.gather(*(upstream.quiet() for upstream in self._upstreams.values()))
+        return True
 
     async def _drain_rpc(self) -> bool:
         """The same for the gRPC listener."""
@@ -342,6 +352,8 @@ class App:
         self._rpc_upstreams.update(rpc)
         for upstream in old:
             upstream.pool.close()
+            if isinstance(upstream, GenieSimUpstream) and not upstream.is_followed_by(built.values()):
+                self._endings.append(self._loop.create_task(upstream.retire()))
         self._around = around
         self._call_log.move(config.state_dir / CALLS)
         listen = config.listen

@@ -165,7 +165,7 @@ BY_KIND: dict[str, dict[str, Default]] = {
             (500, 503, "connect", "reset"),
             "UNKNOWN (once, for read_only methods), UNAVAILABLE, and connections that fail",
         ),
-        "breaker.age": Default("2m", "at this age of a call the simulator is declared hung; each method's own is below"),
+        "breaker.age": Default("2m", "a call of this age means that the simulator hangs; each method's own is below"),
         "concurrency.limit": Default(1, "the server has one slot for a command, across processes"),
         "concurrency.queue": Default(64, "at one call a tick a second's worth of calls; more means that it hangs"),
     },

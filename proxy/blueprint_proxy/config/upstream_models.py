@@ -172,7 +172,8 @@ class RestartFile(FileModel):
     """
 
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, description="kind geniesim: argv that starts a hung simulator again, or ends it where a supervisor starts it"
+        None,
+        description="kind geniesim: argv that starts a hung simulator again, or ends one that a supervisor starts",
     )
     signal: SignalName | None = Field(None, description="kind geniesim: sent to a hung simulator's process group")
     cooldown: Duration = Field(60.0, description="between two restarts: a start takes about as long")

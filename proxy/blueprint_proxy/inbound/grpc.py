@@ -60,6 +60,7 @@ class RpcDestination(Protocol):
         left: float | None,
         request_id: str,
         run: Run | None,
+        peer: str,
     ) -> RpcCall: ...
 
     def check(self, call: RpcCall, size: int) -> None: ...
@@ -227,6 +228,7 @@ class _Rpc:
                 left=left if left is not None and left < FOREVER else None,
                 request_id=self.request_id,
                 run=self.run,
+                peer=context.peer(),
             )
         except Refusal as refusal:
             self.refusal = refusal  # there has been no call that could be recorded

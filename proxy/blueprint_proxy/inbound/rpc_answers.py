@@ -33,6 +33,7 @@ def refused(refusal: Refusal, *, upstream: str, request_id: str) -> Status:
         trailing.append(("x-blueprint-not-sent", "true"))
     elif refusal.sent:
         trailing.append(("x-blueprint-maybe-executed", "true"))
+    trailing += ((key.decode("ascii"), value.decode("latin-1")) for key, value in refusal.headers)
     if refusal.retry_after is not None:
         seconds = max(0.0, refusal.retry_after)
         trailing.append(("retry-after", str(math.ceil(seconds))))

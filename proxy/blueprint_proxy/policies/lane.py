@@ -70,6 +70,7 @@ class Lane(Generic[Answer]):
         self._queue = queue
         self._waiting: OrderedDict[Hashable, deque[Ticket]] = OrderedDict()
         self._kept: tuple[Ask, Answer, float] | None = None
+        self._last: Ticket | None = None
         self.holder: Ticket | None = None
         self.queued = 0
 
@@ -117,9 +118,14 @@ class Lane(Generic[Answer]):
             self._waiting[key] = tickets  # behind the other keys: their turn comes first
         self.queued -= 1
         self._kept = None
+        self._last = None
         self.holder = ticket
         ticket.begun = now
         return ticket
+
+    def waiting(self) -> list[Ticket]:
+        """Every ticket that is not in the slot."""
+        return [ticket for tickets in self._waiting.values() for ticket in tickets]
 
     def end(self, now: float, ticket: Ticket, answer: Answer | None) -> None:
         """The call in the slot is over, with `answer` or (None) without one; the slot is free.
@@ -129,9 +135,20 @@ class Lane(Generic[Answer]):
         if ticket is not self.holder:
             raise ValueError(f"{ticket!r} is not in the slot")
         self.holder = None
+        self._last = ticket
         if ticket.orphaned and answer is not None:
             self._kept = (ticket.ask, answer, now)
 
+    def missed(self, now: float, ticket: Ticket, answer: Answer) -> None:
+        """The caller left in the moment in which its answer came: it is kept as an orphan's is."""
+        if ticket is self._last:
+            self._kept = (ticket.ask, answer, now)
+
+    def tidy(self, now: float) -> None:
+        """Drop a kept answer that nobody came for."""
+        if self._kept is not None and now - self._kept[2] > KEPT_FOR:
+            self._kept = None
+
     def forget(self) -> None:
         """Drop the kept answer: the server that gave it is gone."""
-        self._kept = None
+        self._kept = self._last = None

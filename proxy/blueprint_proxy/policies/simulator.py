@@ -191,6 +191,11 @@ class Simulator:
             self._new_life(now, None)
         self._moved(now)
 
+    def restart_failed(self, now: float) -> None:
+        """It was not started again: it is what it was."""
+        self._restarting = False
+        self._moved(now)
+
     def renewed(self, now: float) -> None:
         """An operator says that this is a new simulator."""
         self._new_life(now, self.life.identity)

@@ -26,14 +26,16 @@ class RpcCall(Call):
     """`target` is the method's path, `headers` its Metadata, `body` the one request message, or JobMessages.
 
     `upward` is the deadline that goes up, in loop time: the call's own where the proxy enforces, else only what the
-    job stated. `previous` counts the attempts that the job's own client made before this one.
+    job stated. `previous` counts the attempts that the job's own client made before this one. `peer` is the connection
+    that it came by, in the gRPC library's words.
     """
 
-    __slots__ = ("previous", "unary", "upward")
+    __slots__ = ("peer", "previous", "unary", "upward")
 
     unary: bool
     upward: float | None
     previous: int
+    peer: str
 
     def with_headers(self, headers: Fields) -> RpcCall:
         """The same call with other metadata, for an attempt."""

@@ -184,6 +184,20 @@ WORDINGS: dict[type[Any], Wording] = {
         "the spool of request bodies cannot be written: {reason}",
         "make room under state_dir; until then a large body is not repeated",
     ),
+    events.CallJoined: Wording("INFO", "{upstream} {operation}: a repeat takes over the call that its caller left"),
+    events.AppErrorSeen: Wording("WARNING", "{upstream} {operation}: an error inside of an OK"),
+    events.SimulatorChanged: Wording("WARNING", "{upstream}: the simulator is {new} in epoch {epoch} {why}"),
+    events.SimulatorHung: Wording(
+        "ERROR",
+        "{upstream} {operation}: hangs after {age:.3g} s; {remedy}",
+        "with upstreams.{upstream}.restart a hung simulator is started again by itself",
+    ),
+    events.SimulatorRestarted: Wording("WARNING", "{upstream}: restart of the simulator {outcome}, exit {exit_code}"),
+    events.CallQuarantined: Wording(
+        "ERROR",
+        "{upstream} {operation}: not sent any more by this run: {what}",
+        "the same call was in flight each time: look at what it asks for",
+    ),
 }
 
 WORTH_A_LINE = frozenset({"failed", "throttled", "deadline"})

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from blueprint_proxy.layers.rpc_attempt import MakeRpcAttempt
-from blueprint_proxy.pipeline import Pipelines
+from blueprint_proxy.pipeline import Pipelines, SimulatorPipelines
+from blueprint_proxy.upstreams.geniesim.kind import GenieSimKind
+from blueprint_proxy.upstreams.geniesim.supervisor import Supervisor
+from blueprint_proxy.upstreams.geniesim.upstream import GenieSimUpstream
 from blueprint_proxy.upstreams.grpc import GrpcKind
 from blueprint_proxy.upstreams.rpc_upstream import RpcUpstream
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.upstreams.kind import Kind
     from blueprint_proxy.upstreams.upstream import Upstream
 
-RPC_KINDS: dict[str, RpcKind] = {"grpc": GrpcKind()}
+RPC_KINDS: dict[str, RpcKind] = {"grpc": GrpcKind(), "geniesim": GenieSimKind()}
 
 _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -45,6 +48,8 @@ def build_rpc(
     """OSError for a TLS file that cannot be used."""
     kind = RPC_KINDS[settings.kind]
     transport = RpcConnections(settings, around.sweep, pem_of(settings))
+    if settings.kind == "geniesim":
+        return _build_simulator(settings, around, earlier, transport, credential, drops_credentials)
     pipelines = Pipelines(
         transport,
         kind=kind,
@@ -70,6 +75,56 @@ def build_rpc(
     )
 
 
+def _build_simulator(
+    settings: UpstreamSettings,
+    around: Surroundings,
+    earlier: Upstream | None,
+    transport: RpcConnections,
+    credential: Credential | None,
+    drops_credentials: frozenset[bytes] | None,
+) -> GenieSimUpstream:
+    """The simulator's supervisor goes on from the upstream of before a reload, if it is the same simulator."""
+    kind = RPC_KINDS[settings.kind]
+    known = isinstance(earlier, GenieSimUpstream) and earlier.settings.url == settings.url
+    if isinstance(earlier, GenieSimUpstream) and known:
+        supervisor = earlier.supervisor
+    else:
+        supervisor = Supervisor(settings, around.sweep, around.telemetry, around.spool.parent)
+
+    def read_back(call: Call) -> Awaitable[str] | None:
+        return upstream.read_back(call)
+
+    pipelines = SimulatorPipelines(
+        transport,
+        kind=kind,
+        telemetry=around.telemetry,
+        sweep=around.sweep,
+        credential=credential,
+        supervisor=supervisor,
+        read_back=read_back,
+        fails_app_errors=settings.simulator.fails_app_errors,
+    )
+    upstream = GenieSimUpstream(
+        settings,
+        cast("Kind", kind),
+        pipelines,
+        cast("Pool", transport),
+        telemetry=around.telemetry,
+        now=around.sweep.now,
+        spool=around.spool,
+        drops_credentials=drops_credentials,
+        earlier=earlier,
+    )
+    upstream.supervisor = supervisor
+    upstream.turn = pipelines.turn
+    transport.in_use = lambda: pipelines.in_flight > 0 or supervisor.turns.holder is not None
+    supervisor.connected = lambda: transport.open > 0
+    supervisor.breakers = lambda: upstream.breakers().values()
+    supervisor.beat = upstream.heartbeat
+    supervisor.configure(settings)
+    return upstream
+
+
 class RpcConnections:
     """The transport of a gRPC upstream, in the place of a Pool too: made by the first call, with the library it needs.
 
@@ -91,6 +146,11 @@ class RpcConnections:
     def active(self) -> int:
         """Attempts under way: one connection carries all of them."""
         return 0 if self._channels is None else self._channels.active
+
+    @property
+    def open(self) -> int:
+        """Connections that stand."""
+        return 0 if self._channels is None else self._channels.open
 
     @property
     def idle(self) -> int:

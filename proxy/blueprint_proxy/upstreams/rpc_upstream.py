@@ -65,6 +65,7 @@ class RpcUpstream(Upstream):
         left: float | None,
         request_id: str,
         run: Run | None,
+        peer: str = "",
     ) -> RpcCall:
         """The Call of `method`; Refusal for a bad key of ours, or a message over a limit.
 
@@ -110,6 +111,7 @@ class RpcUpstream(Upstream):
         call.unary = message is not None
         call.upward = call.deadline if enforcing else stated
         call.previous = previous
+        call.peer = peer
         if message is not None:
             self.check(call, len(message))
         return call

@@ -108,7 +108,7 @@ class Listener:
         inodes = set(_listening(self._port))
         if not inodes:
             return Unseen(f"no process of this network namespace listens on port {self._port}")
-        if self._last is not None and self._last[0] == inodes and _seen(self._last[1].pid or 0) == self._last[1]:
+        if self._last is not None and self._last[0] == inodes and still_there(self._last[1]):
             return self._last[1]
         holders = {seen for pid in _visible() if _holds(pid, inodes) and (seen := _seen(pid)) is not None}
         if len(holders) != 1:
@@ -120,6 +120,11 @@ class Listener:
         seen = holders.pop()
         self._last = (inodes, seen)
         return seen
+
+
+def still_there(seen: Seen) -> bool:
+    """Whether its process lives, and is the same one."""
+    return seen.pid is not None and _seen(seen.pid) == seen
 
 
 def _seen(pid: int) -> Seen | None:

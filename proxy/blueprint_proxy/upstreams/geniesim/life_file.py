@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blueprint_proxy.policies.simulator import Life
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 
@@ -24,16 +24,11 @@ class LifeFile:
         """None where there is none, or none that can be read: then this is the first epoch that anybody knows of."""
         try:
             found: Any = json.loads(self._file.read_text(encoding="utf-8"))
-            life = Life(found["identity"], found["epoch"], found["initialised"])
+            identity, epoch, initialised = found["identity"], found["epoch"], found["initialised"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        plausible = (
-            isinstance(life.epoch, int)
-            and life.epoch > 0
-            and isinstance(life.identity, str | None)
-            and life.initialised in {True, False, None}
-        )
-        self._written = life if plausible else None
+        if isinstance(identity, str | None) and isinstance(epoch, int) and epoch > 0:
+            self._written = Life(identity, epoch, initialised if isinstance(initialised, bool) else None)
         return self._written
 
     def write(self, life: Life) -> None:
