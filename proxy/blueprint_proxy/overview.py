@@ -12,6 +12,8 @@ from blueprint_proxy.admin.state import (
     BreakerShown,
     ConnectionsShown,
     SecretShown,
+    SimulatorShown,
+    SlotShown,
     UpstreamShown,
 )
 from blueprint_proxy.config import Address
@@ -19,6 +21,7 @@ from blueprint_proxy.config.addresses import RPC_KINDS, is_unspecified
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.secrets.store import SecretMissing
 from blueprint_proxy.telemetry.metrics import UpstreamGauges
+from blueprint_proxy.upstreams.geniesim.upstream import GenieSimUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.policies.breaker import Breaker
     from blueprint_proxy.secrets.store import SecretStore
     from blueprint_proxy.telemetry.exposition import Exposition, Page
+    from blueprint_proxy.upstreams.geniesim.supervisor import Supervisor
     from blueprint_proxy.upstreams.upstream import Upstream
 
 SECRET_WAIT = 20.0
@@ -107,6 +111,7 @@ class Overview:
                 in_flight=upstream.pipelines.in_flight,
                 queued=upstream.queued,
                 connections=ConnectionsShown(idle=upstream.pool.idle, active=upstream.pool.active),
+                simulator=_simulator(upstream.supervisor, now) if isinstance(upstream, GenieSimUpstream) else None,
             )
             for upstream in self._upstreams.values()
         ]
@@ -191,6 +196,20 @@ def _as_reached(address: Address, reached: str | None) -> Address:
 
 def _url(address: Address, *, secure: bool) -> str:
     return str(address) if address.unix is not None else f"http{'s' * secure}://{address}"
+
+
+def _simulator(supervisor: Supervisor, now: float) -> SimulatorShown:
+    simulator, doing = supervisor.simulator, supervisor.doing
+    return SimulatorShown(
+        phase=simulator.phase.value,
+        epoch=simulator.epoch,
+        since_s=now - simulator.since,
+        identity=simulator.life.identity,
+        unknown=supervisor.watch.why_unseen,
+        slot=None if doing is None else SlotShown(operation=doing.operation, age_s=doing.age, orphaned=doing.orphaned),
+        hung=simulator.hung,
+        restart=None if supervisor.hook is None else supervisor.hook.words,
+    )
 
 
 def _act(breaker: Breaker, action: Action, now: float) -> None:

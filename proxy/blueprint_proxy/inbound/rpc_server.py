@@ -41,7 +41,7 @@ class RpcServer:
                 ("grpc.keepalive_permit_without_calls", 1),
             ]
         )
-        self._server.add_generic_rpc_handlers((listener,))
+        self._server.add_generic_rpc_handlers((listener,))  # type: ignore[arg-type]  # its shape, not its type
         self._cut = asyncio.Event()
         self.limit = limit
         self.address = address

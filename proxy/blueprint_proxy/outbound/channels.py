@@ -95,7 +95,7 @@ class Channels:
             channel = self._channels[repeat] = self._open(repeat=repeat)
         if len(self._stubs) >= METHODS:
             self._stubs.clear()
-        made = channel.unary_unary(method) if unary else channel.stream_stream(method)
+        made: Stub = channel.unary_unary(method) if unary else channel.stream_stream(method)
         self._stubs[method, unary, repeat] = made
         return made
 
