@@ -79,18 +79,19 @@ def start_sim(tmp_path: Path) -> Iterator[StartGenieSim]:
 
 @pytest.fixture
 def scene(start_sim: StartGenieSim, proxy: StartProxy) -> Iterator[Callable[..., Scene]]:
-    """`scene(Fault(...), init=True, keys={of the upstream}, **settings of the stand-in)`."""
+    """`scene(Fault(...), keys={of the upstream}, **settings of the stand-in)`; `keys` may ask the stand-in."""
     made: list[Scene] = []
 
     def make(
         *faults: Fault,
         init: bool = True,
-        keys: dict[str, Any] | None = None,
+        keys: dict[str, Any] | Callable[[GenieSim], dict[str, Any]] | None = None,
         config: dict[str, Any] | None = None,
         **settings: Any,
     ) -> Scene:
         sim = start_sim(**settings)
-        running = proxy({"upstreams": {"geniesim": {"url": sim.url, **SWIFT, **(keys or {})}}, **(config or {})})
+        given = keys(sim) if callable(keys) else keys or {}
+        running = proxy({"upstreams": {"geniesim": {"url": sim.url, **SWIFT, **given}}, **(config or {})})
         one = Scene(sim, running)
         made.append(one)
         if init:

@@ -82,6 +82,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hook_at = 0.0
         self._hang_began = False
+        self._suspected: Ticket | None = None
         self._sent_in = 0
         self._active = now
         self._was_connected = False
@@ -253,7 +254,7 @@ class Supervisor:
             return  # it has not answered yet in this life: slow to start is not hung
         self._hang_began = simulator.phase in {Phase.BOOTING, Phase.INITIALISING}
         simulator.hangs(now, f"{call.operation}, in flight for {age:.3g} s")
-        self._suspect(call, f"it hung for {age:.3g} s")
+        self._suspect(ticket, call, f"it hung for {age:.3g} s")
         self._emit(SimulatorHung(self.name, call.operation, call.request_id, age, self.epoch, self.remedy))
         for breaker in self.breakers():
             breaker.hold_open(now)
@@ -296,12 +297,15 @@ class Supervisor:
         """Another life: nothing of the last one counts any more."""
         holder = self.turns.holder
         if holder is not None:
-            self._suspect(holder[1], why)
+            self._suspect(*holder, why)
         self.turns.lane.forget()
         self._warm.clear()
         self._close_breakers()
 
-    def _suspect(self, call: Call, what: str) -> None:
+    def _suspect(self, ticket: Ticket, call: Call, what: str) -> None:
+        if ticket is self._suspected:
+            return  # that it hung and that it was killed for it is one death
+        self._suspected = ticket
         death = Death(self.epoch, what)
         if self._quarantine.record(caller_of(call), call.operation, cast("bytes", call.body), death):
             self._emit(CallQuarantined(self.name, call.operation, call.request_id, what))
