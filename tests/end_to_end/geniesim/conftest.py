@@ -51,7 +51,9 @@ class Scene:
         status, body = self.proxy.get_admin("/v1/upstreams")
         assert status == 200
         found: list[dict[str, Any]] = json.loads(body)
-        return next(one for one in (found if isinstance(found, list) else found["upstreams"]) if one["name"] == "geniesim")
+        return next(
+            one for one in (found if isinstance(found, list) else found["upstreams"]) if one["name"] == "geniesim"
+        )
 
     def until(self, holds: Callable[[dict[str, Any]], bool], limit: float = LIMIT) -> dict[str, Any]:
         """The simulator's part of it, when this holds."""

@@ -92,7 +92,9 @@ def test_a_hook_that_does_nothing_is_tried_within_its_budget_only(scene):
         keys={"restart": {"command": ["/bin/true"], "cooldown": "100ms", "per_hour": 2}, **SOON},
     )
     it.job.ask(object_pose(1))
-    it.until(lambda _: any(line["outcome"] == "put_off" and line["wait"] > 60 for line in it.events("simulator_restarted")))
+    it.until(
+        lambda _: any(line["outcome"] == "put_off" and line["wait"] > 60 for line in it.events("simulator_restarted"))
+    )
     assert [line["outcome"] for line in it.events("simulator_restarted")].count("done") == 2
 
 
