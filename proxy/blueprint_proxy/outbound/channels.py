@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from blueprint_proxy.config import UpstreamUrl
@@ -73,6 +74,15 @@ class Channels:
         """Whether a connection stands now. What failed for want of one leaves none behind; an upstream's word does."""
         channel = self._channels.get(repeat)
         return channel is not None and channel.get_state() is grpc.ChannelConnectivity.READY
+
+    async def connect(self, limit: float) -> None:
+        """Wait until the first attempts' connection stands, for at most `limit` seconds."""
+        channel = self._channels.get(False)
+        if channel is None:
+            channel = self._channels[False] = self._open(repeat=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await channel.channel_ready()
 
     @property
     def open(self) -> int:

@@ -119,6 +119,7 @@ def _build_simulator(
     upstream.turn = pipelines.turn
     transport.in_use = lambda: pipelines.in_flight > 0 or supervisor.turns.holder is not None
     supervisor.connected = lambda: transport.open > 0
+    supervisor.connect = transport.connect
     supervisor.breakers = lambda: upstream.breakers().values()
     supervisor.beat = upstream.heartbeat
     supervisor.configure(settings)
@@ -146,6 +147,13 @@ class RpcConnections:
     def active(self) -> int:
         """Attempts under way: one connection carries all of them."""
         return 0 if self._channels is None else self._channels.active
+
+    async def connect(self, limit: float) -> None:
+        """Wait until a connection stands, for at most `limit` seconds."""
+        if self._channels is None:
+            self._make()
+        if self._channels is not None:
+            await self._channels.connect(limit)
 
     @property
     def open(self) -> int:

@@ -23,7 +23,7 @@ from blueprint_proxy.upstreams.geniesim.restart import Hook
 from blueprint_proxy.upstreams.geniesim.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from blueprint_proxy.calls import Call, Next
@@ -43,6 +43,8 @@ SETTLE = 1.0
 """Seconds until a quick method's handler, which a broken connection left behind, is over: sixty ticks."""
 LOOK_AGAIN = 0.1
 """Seconds between two looks while a broken connection is being explained."""
+CONNECT = 2.0
+"""Seconds that a call waits for the connection where the port is open: longer than the library's back-off."""
 FIRST_LOOK = 5.0
 """Seconds that the first call waits for the first look."""
 INITIALISING_PER_HOUR = 2
@@ -88,6 +90,7 @@ class Supervisor:
         self._was_connected = False
         self._noted: tuple[Phase, int] = (self.simulator.phase, self.simulator.epoch)
         self.connected: Callable[[], bool] = bool
+        self.connect: Callable[[float], Awaitable[None]] = asyncio.sleep
         self.breakers: Callable[[], Iterable[Breaker]] = tuple
         self.beat: Callable[[], tuple[Next, Call]] | None = None
 
@@ -138,12 +141,14 @@ class Supervisor:
         self._refuse_unless_well(call)
 
     async def sending(self, call: Call) -> int:
-        if self.watch.pid is None and not self.connected():
+        if not self.connected():
             # A new connection may lead to a new process, and nothing but a look can tell.
             if self._was_connected:
                 self._was_connected = False
                 self.simulator.lost(self._now())
             await self.watch.look()
+            if self.simulator.phase is not Phase.DOWN:
+                await self.connect(CONNECT)  # the library waits between two tries, also when the port is open by now
         self._refuse_unless_well(call)
         if call.operation == methods.INIT_ROBOT:
             self.simulator.initialising(self._now())
