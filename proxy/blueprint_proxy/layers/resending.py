@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from blueprint_proxy.calls import Verdict
 from blueprint_proxy.errors import Reason, Refusal, UpstreamError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from blueprint_proxy.calls import Call, Next, Reply
+    from blueprint_proxy.rpc.exchange import RpcCall
     from blueprint_proxy.telemetry.stream import Telemetry
 
 NOT_LOOKED = "nothing can be read back for it"
@@ -70,15 +71,17 @@ class ResendSafely:
         attempt = 0
         unknowns = 0
         sent = False
+        lost_in: int | None = None
         decision: Again | GiveUp
         while True:
             attempt += 1
             try:
                 reply = await self._next(call)
             except LostInFlight as lost:
-                sent = True
+                sent, lost_in = True, lost.epoch
                 if call.operation == self._ends:
                     return _done(attempt)
+                cast("RpcCall", call).only_epoch = lost.epoch
                 decision = await self._after_loss(call, attempt, lost.with_traceback(None))
             except UpstreamError as error:
                 call.sent = sent = sent or error.sent
@@ -86,6 +89,9 @@ class ResendSafely:
                 if isinstance(decision, GiveUp):
                     raise _unreachable(call, error.message, sent=sent, final=decision.why is WhyNot.EXHAUSTED) from None
             except Refusal as refusal:
+                if lost_in is not None and self._knowing.epoch != lost_in:
+                    what = f"upstream {call.upstream}, {call.operation}: its connection was lost"
+                    raise self._other_epoch(call, what, lost_in) from None
                 refusal.attempts = call.attempts
                 if sent and refusal.sent is False:
                     refusal.sent = None if call.repeatable else True
@@ -102,7 +108,8 @@ class ResendSafely:
                 )
                 if isinstance(decision, GiveUp):
                     return reply
-                sent = True
+                sent, lost_in = True, self._knowing.epoch
+                cast("RpcCall", call).only_epoch = lost_in
             await asyncio.sleep(decision.wait)
 
     async def _after_loss(self, call: Call, attempt: int, lost: LostInFlight) -> Again:

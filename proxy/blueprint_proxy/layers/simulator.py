@@ -6,7 +6,7 @@ have moved while it waited.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from blueprint_proxy.calls import Verdict
 from blueprint_proxy.errors import Fault, Refusal, UpstreamBroke, UpstreamError, UpstreamUnreachable
@@ -15,6 +15,7 @@ from blueprint_proxy.rpc.exchange import RpcReply
 
 if TYPE_CHECKING:
     from blueprint_proxy.calls import Call, Next, Reply
+    from blueprint_proxy.rpc.exchange import RpcCall
 
 EPOCH = "x-blueprint-epoch"
 _CUT = frozenset({Code.UNAVAILABLE, Code.CANCELLED})
@@ -31,7 +32,7 @@ class Watching(Protocol):
         """Return when the call may go; Refusal where it may not."""
 
     async def sending(self, call: Call) -> int:
-        """The epoch into which it is sent now; Refusal where it may not be sent after all."""
+        """The epoch into which it is sent now; Refusal where it may not be sent after all, or UpstreamUnreachable."""
 
     def replied(self, call: Call, reply: RpcReply) -> None:
         """The simulator's loop has turned."""
@@ -81,6 +82,9 @@ class SendInEpoch:
         """The reply, with the epoch in its trailing metadata; LostInFlight where the connection broke."""
         watching = self._watching
         epoch = await watching.sending(call)
+        only = cast("RpcCall", call).only_epoch
+        if only is not None and only != epoch:
+            raise LostInFlight("the simulator has changed since it was sent", only)
         try:
             reply = await self._next(call)
         except UpstreamUnreachable:

@@ -27,15 +27,17 @@ class RpcCall(Call):
 
     `upward` is the deadline that goes up, in loop time: the call's own where the proxy enforces, else only what the
     job stated. `previous` counts the attempts that the job's own client made before this one. `peer` is the connection
-    that it came by, in the gRPC library's words.
+    that it came by, in the gRPC library's words. `only_epoch`: it has been with a simulator in this life, and must not
+    be sent into another.
     """
 
-    __slots__ = ("peer", "previous", "unary", "upward")
+    __slots__ = ("only_epoch", "peer", "previous", "unary", "upward")
 
     unary: bool
     upward: float | None
     previous: int
     peer: str
+    only_epoch: int | None
 
     def with_headers(self, headers: Fields) -> RpcCall:
         """The same call with other metadata, for an attempt."""

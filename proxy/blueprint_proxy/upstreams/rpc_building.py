@@ -49,7 +49,9 @@ def build_rpc(
     kind = RPC_KINDS[settings.kind]
     transport = RpcConnections(settings, around.sweep, pem_of(settings))
     if settings.kind == "geniesim":
-        return _build_simulator(settings, around, earlier, transport, credential, drops_credentials)
+        return build_simulator(
+            settings, around, earlier, transport, credential=credential, drops_credentials=drops_credentials
+        )
     pipelines = Pipelines(
         transport,
         kind=kind,
@@ -75,11 +77,12 @@ def build_rpc(
     )
 
 
-def _build_simulator(
+def build_simulator(
     settings: UpstreamSettings,
     around: Surroundings,
     earlier: Upstream | None,
     transport: RpcConnections,
+    *,
     credential: Credential | None,
     drops_credentials: frozenset[bytes] | None,
 ) -> GenieSimUpstream:

@@ -6,9 +6,10 @@ It outlives the configuration that made it: after a reload the slot is still hel
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from blueprint_proxy.errors import ProxyError, Reason, Refusal
+from blueprint_proxy.errors import ProxyError, Reason, Refusal, UpstreamUnreachable
 from blueprint_proxy.layers.lane import Turns, caller_of
 from blueprint_proxy.policies.quarantine import Death, Quarantine
 from blueprint_proxy.policies.restarts import Restarts
@@ -20,7 +21,7 @@ from blueprint_proxy.upstreams.geniesim.answers import initialised
 from blueprint_proxy.upstreams.geniesim.identity import identity_of
 from blueprint_proxy.upstreams.geniesim.life_file import LifeFile
 from blueprint_proxy.upstreams.geniesim.restart import Hook
-from blueprint_proxy.upstreams.geniesim.watch import Watch
+from blueprint_proxy.upstreams.geniesim.watch import Watch, port_is_open
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -106,7 +107,9 @@ class Supervisor:
             if restart is None
             else Restarts(cooldown=restart.cooldown, per_hour=restart.per_hour, initialising=INITIALISING_PER_HOUR)
         )
-        self.watch.configure(identity_of(settings.simulator.identity, settings.url), settings.url)
+        self.watch.configure(
+            identity_of(settings.simulator.identity, settings.url), partial(port_is_open, settings.url)
+        )
 
     @property
     def epoch(self) -> int:
@@ -147,8 +150,10 @@ class Supervisor:
                 self._was_connected = False
                 self.simulator.lost(self._now())
             await self.watch.look()
-            if self.simulator.phase is not Phase.DOWN:
-                await self.connect(CONNECT)  # the library waits between two tries, also when the port is open by now
+            if self.simulator.phase is Phase.DOWN:
+                raise UpstreamUnreachable("the simulator's port is closed")
+            await self.connect(CONNECT)  # the library waits between two tries, also when the port is open by now
+            await self.watch.look()  # whoever it is now has been there since before the connection, or that breaks
         self._refuse_unless_well(call)
         if call.operation == methods.INIT_ROBOT:
             self.simulator.initialising(self._now())

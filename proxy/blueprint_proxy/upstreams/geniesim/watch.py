@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from blueprint_proxy.upstreams.geniesim.identity import Unseen, still_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from blueprint_proxy.config import UpstreamUrl
     from blueprint_proxy.policies.simulator import Simulator
@@ -48,15 +48,15 @@ class Watch:
         self._moved = moved
         self._busy = busy
         self._identity: Identity | None = None
-        self._url: UpstreamUrl | None = None
+        self._is_open: Callable[[], Awaitable[bool]] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._next_look = 0.0
         self._pinned: tuple[Seen, int] | None = None
 
-    def configure(self, identity: Identity, url: UpstreamUrl) -> None:
-        """What to look at, from now on."""
+    def configure(self, identity: Identity, is_open: Callable[[], Awaitable[bool]]) -> None:
+        """What to look at, from now on: who it is, and whether its port takes connections."""
         self._identity = identity
-        self._url = url
+        self._is_open = is_open
         self._next_look = 0.0
 
     @property
@@ -91,10 +91,10 @@ class Watch:
         return self._looking
 
     async def _look(self, *, probe: bool) -> None:
-        if self._identity is None:
+        if self._identity is None or self._is_open is None:
             return
         simulator = self._simulator
-        is_open = await self._port_is_open() if probe else None
+        is_open = await self._is_open() if probe else None
         if is_open is False and (self._pinned is None or not self._busy()):
             simulator.unreachable(self._now())
         elif is_open:
@@ -116,21 +116,6 @@ class Watch:
         settled = is_open is not False and self.why_unseen is None
         self._next_look = self._now() + (SELDOM if settled else SOON)
         self._moved()
-
-    async def _port_is_open(self) -> bool:
-        url = self._url
-        if url is None:
-            return False
-        try:
-            async with asyncio.timeout(CONNECT):
-                if url.unix is not None:
-                    _, writer = await asyncio.open_unix_connection(url.unix)
-                else:
-                    _, writer = await asyncio.open_connection(url.host, url.port)
-        except OSError:  # TimeoutError is one
-            return False
-        writer.close()
-        return True
 
     def _pin(self, seen: Seen) -> None:
         if seen.pid is None or (self._pinned is not None and self._pinned[0] == seen):
@@ -157,3 +142,17 @@ class Watch:
         self._began("its process ended")
         self._next_look = 0.0
         self._moved()
+
+
+async def port_is_open(url: UpstreamUrl) -> bool:
+    """Whether somebody takes a connection there; it is closed at once."""
+    try:
+        async with asyncio.timeout(CONNECT):
+            if url.unix is not None:
+                _, writer = await asyncio.open_unix_connection(url.unix)
+            else:
+                _, writer = await asyncio.open_connection(url.host, url.port)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.close()
+    return True
