@@ -221,8 +221,11 @@ class App:
         """Opens the gRPC listener where an upstream wants it: at the start, or when a reload brings the first one."""
         if not self._rpc_upstreams or self._rpc_server is not None or self._listener is None:
             return
-        grpc, rpc_server = await asyncio.to_thread(_import_rpc)
         listen = self._config.listen.grpc
+        if self._rpc_keeps_closed():
+            self._overview.grpc = listen if listen.port or listen.unix else None  # nothing is loaded until it opens
+            return
+        grpc, rpc_server = await asyncio.to_thread(_import_rpc)
         self._rpc = grpc.RpcListener(
             self._rpc_upstreams,
             telemetry=self._telemetry,
@@ -236,7 +239,32 @@ class App:
         await server.start()
         self._rpc_server = server
         self._overview.grpc = server.address
-        self._telemetry.emit(Listening("grpc", str(server.address)))
+        await self._follow_endpoints()
+        if not server.paused:
+            self._telemetry.emit(Listening("grpc", str(server.address)))
+
+    def _rpc_keeps_closed(self) -> bool:
+        alone = all(isinstance(upstream, GenieSimUpstream) for upstream in self._rpc_upstreams.values())
+        return any(
+            isinstance(upstream, GenieSimUpstream) and upstream.keeps_closed(alone=alone)
+            for upstream in self._rpc_upstreams.values()
+        )
+
+    async def _follow_endpoints(self) -> None:
+        """A check of the simulator by a TCP connect stays honest: the listener accepts while the simulator does."""
+        server = self._rpc_server
+        if server is None:
+            return
+        closed = self._rpc_keeps_closed()
+        if closed and not server.paused:
+            await server.pause()
+        elif server.paused and not closed:
+            try:
+                await server.resume()
+            except OSError as error:
+                self._telemetry.emit(ConfigurationRejected((str(error),)))
+                return
+            self._telemetry.emit(Listening("grpc", str(server.address)))
 
     async def _drain(self, listener: Listener) -> bool:
         """Lets calls end; whether all of them did. What is left after the grace is cut, and its end is waited for."""
@@ -296,6 +324,7 @@ class App:
                 upstream.tick(now)
             if self._rpc_upstreams and self._rpc_server is None:
                 await self._open_rpc_late()
+            await self._follow_endpoints()
             if now - looked >= WATCH:
                 looked = now
                 self._logs.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blueprint_proxy.calls import Call, Reply
 from blueprint_proxy.rpc.codes import HTTP, Code
@@ -33,11 +33,13 @@ class RpcCall(Call):
 
     __slots__ = ("only_epoch", "peer", "previous", "unary", "upward")
 
-    unary: bool
-    upward: float | None
-    previous: int
-    peer: str
-    only_epoch: int | None
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.unary = True
+        self.upward: float | None = None
+        self.previous = 0
+        self.peer = ""
+        self.only_epoch: int | None = None
 
     def with_headers(self, headers: Fields) -> RpcCall:
         """The same call with other metadata, for an attempt."""

@@ -112,7 +112,6 @@ class RpcUpstream(Upstream):
         call.upward = call.deadline if enforcing else stated
         call.previous = previous
         call.peer = peer
-        call.only_epoch = None
         if message is not None:
             self.check(call, len(message))
         return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from blueprint_proxy.policies.simulator import Phase
 from blueprint_proxy.upstreams.geniesim import methods, poses
 from blueprint_proxy.upstreams.rpc_upstream import RpcUpstream
 
@@ -43,6 +44,17 @@ class GenieSimUpstream(RpcUpstream):
 
     async def end(self) -> None:
         await self.supervisor.end()
+
+    def keeps_closed(self, *, alone: bool) -> bool:
+        """Whether the gRPC listener is not to accept now: the simulator's port does not, and that is to be seen.
+
+        `alone`: no upstream of another kind is served there.
+        """
+        follows = self.settings.simulator.endpoint_check
+        if follows is None:
+            follows = alone
+        watch = self.supervisor.watch
+        return follows and (not watch.looked or self.supervisor.simulator.phase is Phase.DOWN)
 
     def is_followed_by(self, upstreams: Iterable[Upstream]) -> bool:
         """Whether one of these goes on with the same simulator."""
