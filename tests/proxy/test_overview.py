@@ -175,9 +175,9 @@ def test_a_job_finds_each_upstream_under_its_name(overview):
     assert (gemini.kind, gemini.url, gemini.served) == ("gemini", "http://127.0.0.1:8900/gemini", True)
 
 
-def test_an_upstream_that_is_not_served_has_no_url(overview):
+def test_a_grpc_upstream_has_no_url_until_its_listener_is_known(overview):
     geniesim = overview.addresses().upstreams["geniesim"]
-    assert (geniesim.url, geniesim.served) == (None, False)
+    assert (geniesim.url, geniesim.served) == (None, True)
 
 
 def test_a_job_is_told_where_a_credential_is_added(overview):

@@ -32,6 +32,7 @@ def rpc_call(
         setattr(made, slot, getattr(plain, slot))
     made.headers = Metadata(metadata)
     made.unary, made.upward, made.previous = unary, upward, previous
+    made.peer, made.only_epoch = "", None
     made.target, made.operation = b"/a.B/c", "a.B/c"
     made.body = message if unary else cast("Any", JobMessages())
     return made

@@ -25,6 +25,9 @@ class Context:
         self.written = []
         self.code, self.details, self.trailing = None, "", ()
 
+    def peer(self):
+        return "ipv4:127.0.0.1:1"
+
     def time_remaining(self):
         return self.left
 
