@@ -293,6 +293,7 @@ class Supervisor:
 
     async def _run(self, hook: Hook) -> None:
         ended = await hook.run(self.watch.pid)
+        self._hook_at = self._now() + SETTLE  # what came of it is not seen in the same moment
         outcome = "done" if ended.code == 0 else "failed"
         self._emit(SimulatorRestarted(self.name, outcome, ended.code, 0.0, ended.output))
         # Where nobody can tell one process from the next, a hook that says it worked is all there is to go by.
