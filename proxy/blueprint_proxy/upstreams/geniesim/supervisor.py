@@ -6,11 +6,13 @@ It outlives the configuration that made it: after a reload the slot is still hel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from blueprint_proxy.errors import ProxyError, Reason, Refusal, UpstreamUnreachable
 from blueprint_proxy.layers.lane import Turns, caller_of
+from blueprint_proxy.policies.breaker import State
 from blueprint_proxy.policies.quarantine import Death, Quarantine
 from blueprint_proxy.policies.restarts import Restarts
 from blueprint_proxy.policies.simulator import Phase, Simulator
@@ -140,7 +142,7 @@ class Supervisor:
         if door is not None:
             raise Refusal(Reason.BAD_REQUEST, door, sent=False)
         if not self.watch.looked:
-            await self._first_look()
+            await self.first_look()
         self._refuse_unless_well(call)
 
     async def sending(self, call: Call) -> int:
@@ -243,13 +245,12 @@ class Supervisor:
             more = f"; {self.remedy}" if denied.reason is Reason.HUNG else ""
             raise Refusal(denied.reason, f"upstream {self.name}: {denied.message}{more}", sent=False)
 
-    async def _first_look(self) -> None:
-        try:
-            async with asyncio.timeout(FIRST_LOOK):
+    async def first_look(self, limit: float = FIRST_LOOK) -> None:
+        """Wait for it, for at most `limit` seconds. What can be seen only later is seen by a later look."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
                 while not self.watch.looked:
                     await self.watch.look()
-        except TimeoutError:
-            self.watch.looked = True  # what can be seen so late is seen by a later look
 
     def _check_age(self, now: float, ticket: Ticket, call: Call) -> None:
         limit = call.settings.breaker.age
@@ -322,8 +323,11 @@ class Supervisor:
             self._emit(CallQuarantined(self.name, call.operation, call.request_id, what))
 
     def _close_breakers(self) -> None:
+        """What made them open is over. What an operator did to one stays."""
+        now = self._now()
         for breaker in self.breakers():
-            breaker.reset(self._now())
+            if breaker.state(now) in {State.OPEN, State.HALF_OPEN}:
+                breaker.reset(now)
 
     def _beat_is_due(self, now: float) -> bool:
         return (
