@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -44,6 +45,8 @@ BEAT = 10.0
 of a job that pauses to think."""
 SETTLE = 1.0
 """Seconds until a quick method's handler, which a broken connection left behind, is over: sixty ticks."""
+LONGEST_LEFT = 620.0
+"""Seconds that a call of an earlier sidecar is waited for at most: as long as the most patient method may take."""
 LOOK_AGAIN = 0.1
 """Seconds between two looks while a broken connection is being explained."""
 CONNECT = 2.0
@@ -89,6 +92,9 @@ class Supervisor:
         self._hang_began = False
         self._suspected: Ticket | None = None
         self._sent_in = 0
+        # What a sidecar that was killed left in the slot is still there, if the simulator is.
+        self._left_until = now + max(SETTLE, min(self._file.busy_until() - time.time(), LONGEST_LEFT))
+        self._left_in = 0 if self.simulator.life.identity is None else self.epoch
         self._active = now
         self._was_connected = False
         self._noted: tuple[Phase, int] = (self.simulator.phase, self.simulator.epoch)
@@ -160,6 +166,13 @@ class Supervisor:
         if call.operation == methods.INIT_ROBOT:
             self.simulator.initialising(self._now())
             self._note()
+        left = self._left_until - self._now()
+        if left > 0.0 and self._left_in == self.epoch:
+            await asyncio.sleep(left)
+            self._refuse_unless_well(call)
+        known = methods.method(call.operation)
+        if not known.quick:
+            self._file.busy(time.time() + (call.settings.timeouts.attempt or known.try_s))
         self._sent_in = self.epoch
         return self._sent_in
 
@@ -179,6 +192,9 @@ class Supervisor:
         self.simulator.answered(now)
         if (self.simulator.phase, self.epoch) != self._noted:
             self._note()
+
+    def ended(self) -> None:
+        self._file.busy(None)
 
     def unreachable(self) -> None:
         """A refused connection: look before anything else is believed."""

@@ -37,6 +37,16 @@ def test_what_cannot_be_read_is_no_life(tmp_path, text):
     assert LifeFile(tmp_path, "geniesim").read() is None
 
 
+def test_a_call_that_may_be_there_for_long_is_known_to_the_next_sidecar(tmp_path):
+    file = LifeFile(tmp_path, "geniesim")
+    file.busy(None)
+    assert list(tmp_path.iterdir()) == []
+    file.busy(1_700_000_000.5)
+    assert LifeFile(tmp_path, "geniesim").busy_until() == 1_700_000_000.5
+    file.busy(None)
+    assert LifeFile(tmp_path, "geniesim").busy_until() == 0.0
+
+
 def test_a_directory_that_cannot_be_written_is_a_problem_to_tell(tmp_path):
     (tmp_path / "file").write_text("")
     file = LifeFile(tmp_path / "file", "geniesim")
