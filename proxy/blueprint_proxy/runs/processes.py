@@ -24,6 +24,7 @@ from blueprint_proxy.inbound.peers import Credentials, PeerSocket, credentials, 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
 PROC = Path("/proc")
 MOST_ANCESTORS = 64
@@ -101,7 +102,7 @@ def ancestry(pid: int) -> Iterator[int]:
 
 def _caller(connection: socket.socket) -> Credentials | PeerSocket:
     """What the kernel says of the other end. Of TCP it is read once: the table takes milliseconds."""
-    if not _proc_is_ours():
+    if not proc_is_ours():
         raise _Doubt("/proc shows another pid namespace than this proxy's")
     caller = credentials(connection) or peer_socket(connection)
     if caller is None:
@@ -136,7 +137,7 @@ def _translated(claimed: int, callers: dict[int, list[int]]) -> int:
     depths = {len(numbers) for numbers in callers.values()}
     if 1 in depths:
         return claimed
-    for pid in _visible():
+    for pid in visible():
         numbers = _numbers(pid)
         if len(numbers) in depths and numbers[-1] == claimed and any(one in callers for one in ancestry(pid)):
             return pid
@@ -147,15 +148,16 @@ def _holders(inode: int, claimed: int) -> list[int]:
     """The processes that have this socket open, as far as we may look; the likely ones are looked at first."""
     link = f"socket:[{inode}]"
     for pid in ancestry(claimed):
-        if _holds(pid, link):
+        if holds(pid, {link}):
             return [pid]
-    return [pid for pid in _visible() if _holds(pid, link)]
+    return [pid for pid in visible() if holds(pid, {link})]
 
 
-def _holds(pid: int, link: str) -> bool:
+def holds(pid: int, links: AbstractSet[str]) -> bool:
+    """Whether the process has one of these open, as far as we may look: `links` as /proc/PID/fd has them."""
     try:
         with os.scandir(PROC / str(pid) / "fd") as entries:
-            return any(_target(entry.path) == link for entry in entries)
+            return any(_target(entry.path) in links for entry in entries)
     except OSError:
         return False
 
@@ -167,7 +169,8 @@ def _target(path: str) -> str:
         return ""
 
 
-def _visible() -> list[int]:
+def visible() -> list[int]:
+    """The number of every process that /proc shows."""
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
@@ -189,7 +192,8 @@ def _status(pid: int, key: str) -> list[int]:
     return next(([int(part) for part in line.split()[1:]] for line in lines if line.startswith(key)), [])
 
 
-def _proc_is_ours() -> bool:
+def proc_is_ours() -> bool:
+    """Whether /proc shows the pid namespace of this proxy."""
     try:
         return str((PROC / "self").readlink()) == str(os.getpid())
     except OSError:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from blueprint_proxy.runs.processes import PROC, holds, proc_is_ours, visible
 from blueprint_proxy.upstreams.geniesim.programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from blueprint_proxy.config import IdentitySettings, UpstreamUrl
 
-PROC = Path("/proc")
 LIMIT = 5.0
 """Seconds that a program may take to say which simulator it is."""
 _LISTEN = "0A"
@@ -110,7 +109,9 @@ class Listener:
             return Unseen(f"no process of this network namespace listens on port {self._port}")
         if self._last is not None and self._last[0] == inodes and still_there(self._last[1]):
             return self._last[1]
-        holders = {seen for pid in _visible() if _holds(pid, inodes) and (seen := _seen(pid)) is not None}
+        links = {f"socket:[{inode}]" for inode in inodes}
+        pids = visible() if proc_is_ours() else []
+        holders = {seen for pid in pids if holds(pid, links) and (seen := _seen(pid)) is not None}
         if len(holders) != 1:
             return Unseen(
                 f"{len(holders)} processes listen on port {self._port}, and share its calls"
@@ -158,28 +159,3 @@ def _listening(port: int) -> Iterator[int]:
             columns = line.split()
             if columns[3] == _LISTEN and columns[1].endswith(wanted):
                 yield int(columns[9])
-
-
-def _visible() -> list[int]:
-    try:
-        if str((PROC / "self").readlink()) != str(os.getpid()):
-            return []  # it shows another pid namespace than ours
-        return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
-    except OSError:
-        return []
-
-
-def _holds(pid: int, inodes: set[int]) -> bool:
-    links = {f"socket:[{inode}]" for inode in inodes}
-    try:
-        with os.scandir(PROC / str(pid) / "fd") as entries:
-            return any(_target(entry.path) in links for entry in entries)
-    except OSError:
-        return False
-
-
-def _target(path: str) -> str:
-    try:
-        return str(Path(path).readlink())
-    except OSError:
-        return ""
