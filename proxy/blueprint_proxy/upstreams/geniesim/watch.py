@@ -20,6 +20,8 @@ CONNECT = 2.0
 """Seconds that a connect may take. A frozen process still takes connections: its kernel does."""
 SOON = 0.5
 """Seconds between two looks while it is down or coming up: a start takes a minute."""
+START = 120.0
+"""Seconds for which a change is news: a start takes less, and where no simulator is ever used nobody waits."""
 SELDOM = 2.0
 """Seconds between two looks at one that is up. That its process ended is known at once, where it can be seen."""
 
@@ -114,7 +116,8 @@ class Watch:
                 self._pin(seen)
         self.looked = True
         settled = is_open is not False and self.why_unseen is None
-        self._next_look = self._now() + (SELDOM if settled else SOON)
+        now = self._now()
+        self._next_look = now + (SELDOM if settled or now - simulator.since > START else SOON)
         self._moved()
 
     def _pin(self, seen: Seen) -> None:
