@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench containers lock docs clean
+.PHONY: help setup demo test check bench containers lock docs protos clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,7 @@ help:
 	echo "make containers  the images and the compose file for real, with podman"
 	echo "make lock        resolve the locks again"
 	echo "make docs        rewrite the generated parts of README.md"
+	echo "make protos      compile protos/ into the clients' descriptor set"
 	echo "make clean       remove $(VENV) and every cache"
 
 setup: $(STAMP)
@@ -108,6 +109,9 @@ containers: $(STAMP)
 
 docs: $(STAMP)
 	@$(BIN)/python tests/test_documents.py
+
+protos: $(STAMP)
+	@PYTHONPATH=tests exec $(BIN)/python protos/generate.py
 
 # Changes nothing that still fits; make lock ARGS=--upgrade moves everything on, ARGS="--upgrade-package NAME" one.
 UV_LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
