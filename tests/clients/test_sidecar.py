@@ -203,3 +203,17 @@ def test_proxies_of_the_environment_are_not_for_the_sidecar(scripted: ScriptedSi
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         job.setenv(name, "http://127.0.0.1:1")
     assert connected().addresses().grpc is None
+
+
+def test_addresses_that_were_forgotten_are_asked_again(scripted: ScriptedSidecar) -> None:
+    connected().addresses()
+    connected().addresses()
+    connected().forget_addresses()
+    connected().addresses()
+    assert len(scripted.of("GET", "/v1/addresses")) == 2
+
+
+@pytest.mark.parametrize(("address", "tls"), [("https://h:1", True), ("http://h:1", False), ("unix:/p", False)])
+def test_its_listeners_speak_tls_where_its_address_says_so(job: pytest.MonkeyPatch, address: str, tls: bool) -> None:
+    job.setenv("BLUEPRINT_PROXY", address)
+    assert connected().tls is tls
