@@ -28,7 +28,7 @@ OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # the least time that a connection has for being made
     ("grpc.max_reconnect_backoff_ms", int(RECONNECT_S * 1000)),
     ("grpc.service_config_disable_resolution", 1),  # retries are the sidecar's: none from a name server's settings
     ("grpc.enable_http_proxy", 0),  # http_proxy in the environment is not for these addresses

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from blueprint_clients.external_services import ServiceClientConfig, create_geni
 from blueprint_clients.external_services import genie_sim as module
 from blueprint_clients.external_services.genie_sim import GenieSimClient
 from blueprint_clients.genie_sim import errors
-from support.forks import code_of
 from support.rpc_sidecar import Reply, RpcSidecar, refused, words_as_pairs
 from support.sidecar import ADDRESSES, Said, ScriptedSidecar
 
@@ -259,18 +257,6 @@ def test_threads_share_a_client(guarded_sim: RpcSidecar) -> None:
     for thread in threads:
         thread.join()
     assert client.get_stats()["success_count"] == len(guarded_sim.asked) == 50
-
-
-def test_a_forked_child_calls_for_itself(guarded_sim: RpcSidecar) -> None:
-    guarded_sim.script("reset", in_epoch(1, msg="reset"))
-    client = create_genie_sim_client()
-    client.reset()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if client.reset().msg == "reset" else 1)
-    assert code_of(pid) == 0
-    assert client.reset().msg == "reset"
-    assert len(guarded_sim.asked) == 3
 
 
 def test_a_pace_holds_for_methods_too(guarded_sim: RpcSidecar, job: pytest.MonkeyPatch) -> None:
