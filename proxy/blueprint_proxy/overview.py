@@ -12,13 +12,16 @@ from blueprint_proxy.admin.state import (
     BreakerShown,
     ConnectionsShown,
     SecretShown,
+    SimulatorShown,
+    SlotShown,
     UpstreamShown,
 )
 from blueprint_proxy.config import Address
-from blueprint_proxy.config.addresses import is_unspecified
+from blueprint_proxy.config.addresses import RPC_KINDS, is_unspecified
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.secrets.store import SecretMissing
 from blueprint_proxy.telemetry.metrics import UpstreamGauges
+from blueprint_proxy.upstreams.geniesim.upstream import GenieSimUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.policies.breaker import Breaker
     from blueprint_proxy.secrets.store import SecretStore
     from blueprint_proxy.telemetry.exposition import Exposition, Page
+    from blueprint_proxy.upstreams.geniesim.supervisor import Supervisor
     from blueprint_proxy.upstreams.upstream import Upstream
 
 SECRET_WAIT = 20.0
@@ -55,6 +59,7 @@ class Overview:
         self.events = events
         self.http = config.listen.http
         self.admin = config.listen.admin
+        self.grpc: Address | None = None
         self.listening = False
         self.token: Secret | None = None
         self.jobs_token: Secret | None = None
@@ -106,6 +111,7 @@ class Overview:
                 in_flight=upstream.pipelines.in_flight,
                 queued=upstream.queued,
                 connections=ConnectionsShown(idle=upstream.pool.idle, active=upstream.pool.active),
+                simulator=_simulator(upstream.supervisor, now) if isinstance(upstream, GenieSimUpstream) else None,
             )
             for upstream in self._upstreams.values()
         ]
@@ -121,18 +127,24 @@ class Overview:
 
     def addresses(self, run: str | None = None, reached: str | None = None) -> AddressesShown:
         http, admin = _as_reached(self.http, reached), _as_reached(self.admin, reached)
+        grpc = None if self.grpc is None else _as_reached(self.grpc, reached)
         secure = self.configuration.tls is not None
         calls = "http://localhost" if http.unix is not None else _url(http, secure=secure)
+        under_grpc = None if grpc is None else str(grpc) if grpc.unix is not None else f"grpc{'s' * secure}://{grpc}"
         under = calls if run is None else f"{calls}/@{run}"
         return AddressesShown(
             version=__version__,
             http=_url(http, secure=secure),
-            grpc=None,
+            grpc=None if grpc is None else str(grpc),
             admin=_url(admin, secure=secure),
             upstreams={
                 name: AddressShown(
                     kind=upstream.kind,
-                    url=f"{under}/{name}" if upstream.served else None,
+                    url=None
+                    if not upstream.served
+                    else under_grpc
+                    if upstream.kind in RPC_KINDS
+                    else f"{under}/{name}",
                     credential=upstream.credential is not None,
                     served=upstream.served,
                 )
@@ -184,6 +196,20 @@ def _as_reached(address: Address, reached: str | None) -> Address:
 
 def _url(address: Address, *, secure: bool) -> str:
     return str(address) if address.unix is not None else f"http{'s' * secure}://{address}"
+
+
+def _simulator(supervisor: Supervisor, now: float) -> SimulatorShown:
+    simulator, doing = supervisor.simulator, supervisor.doing
+    return SimulatorShown(
+        phase=simulator.phase.value,
+        epoch=simulator.epoch,
+        since_s=now - simulator.since,
+        identity=simulator.life.identity,
+        unknown=supervisor.watch.why_unseen,
+        slot=None if doing is None else SlotShown(operation=doing.operation, age_s=doing.age, orphaned=doing.orphaned),
+        hung=simulator.hung,
+        restart=None if supervisor.hook is None else supervisor.hook.words,
+    )
 
 
 def _act(breaker: Breaker, action: Action, now: float) -> None:

@@ -8,24 +8,33 @@ from typing import TYPE_CHECKING
 
 from blueprint_proxy.guard.function import at_the_job
 from blueprint_proxy.layers.admission import AdmitAttempts
+from blueprint_proxy.layers.app_errors import ReadAppErrors
 from blueprint_proxy.layers.attempt import MakeAttempt
 from blueprint_proxy.layers.breaking import BreakCircuits
 from blueprint_proxy.layers.credentials import InjectCredential, RenewCredential
 from blueprint_proxy.layers.deadline import KeepDeadline
+from blueprint_proxy.layers.lane import TakeTurns
 from blueprint_proxy.layers.links import LeadLinksBack
 from blueprint_proxy.layers.recording import RecordCalls
 from blueprint_proxy.layers.relaying import RelayOnce
 from blueprint_proxy.layers.repeats import AnswerRepeats
+from blueprint_proxy.layers.resending import ResendSafely
 from blueprint_proxy.layers.retrying import RetryFailures
+from blueprint_proxy.layers.rpc_attempt import MakeRpcAttempt
+from blueprint_proxy.layers.simulator import AskSimulator, SendInEpoch
+from blueprint_proxy.layers.unhurried import SendUnhurried
+from blueprint_proxy.upstreams.geniesim import answers, methods
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from blueprint_proxy.calls import Next
+    from blueprint_proxy.calls import Call, Next
+    from blueprint_proxy.errors import UpstreamError
     from blueprint_proxy.secrets.credential import Credential
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
-    from blueprint_proxy.upstreams.kind import Kind
+    from blueprint_proxy.upstreams.geniesim.supervisor import Supervisor
+    from blueprint_proxy.upstreams.kind import Judging
     from blueprint_proxy.upstreams.links import Links
 
     Wrap = Callable[[Next], Next]
@@ -46,24 +55,27 @@ class Pipelines:
     Each once more for the functions that a job runs itself, by the same policies: `guard_function`, `relay_function`.
 
     `resources` are the operations whose replies are documents with links; `repeats_known` says that the kind's SDK
-    names its repeats.
+    names its repeats. `make_attempt` is the layer around the transport: MakeAttempt, or for gRPC MakeRpcAttempt. A
+    stream of gRPC meets the same layers: it is never `repeatable`, so that only one that was provably not sent is tried
+    again, and its verdict comes at its end.
     """
 
     def __init__(
         self,
         transport: Next,
         *,
-        kind: Kind,
+        kind: Judging,
         telemetry: Telemetry,
         sweep: Sweep,
         credential: Credential | None,
         links: Links | None,
         resources: frozenset[str],
         repeats_known: bool,
+        make_attempt: Callable[..., Next] = MakeAttempt,
         chance: Callable[[], float] = random.random,  # noqa: S311 -- jitter, no secret
     ) -> None:
         now = sweep.now
-        attempt = partial(MakeAttempt, kind=kind, now=now)
+        attempt = partial(make_attempt, kind=kind, now=now)
         inject = partial(InjectCredential, credential=credential) if credential is not None else None
         renew = partial(RenewCredential, credential=credential, telemetry=telemetry) if credential is not None else None
         lead_back = partial(LeadLinksBack, links=links, resources=resources) if links is not None else None
@@ -91,6 +103,12 @@ class Pipelines:
         self._record = RecordCalls(compose(guarded, transport), telemetry=telemetry, now=now)
         relaying = compose([RelayOnce, lead_back, inject, partial(attempt, relaying=True)], transport)
         self._record_relayed = RecordCalls(relaying, telemetry=telemetry, now=now)
+        self.guard: Next = self._record
+        self.relay: Next = self._record_relayed
+        self._add_functions(telemetry, sweep, chance)
+
+    def _add_functions(self, telemetry: Telemetry, sweep: Sweep, chance: Callable[[], float]) -> None:
+        now = sweep.now
         by_the_job: list[Wrap | None] = [
             partial(KeepDeadline, telemetry=telemetry, sweep=sweep),
             partial(RetryFailures, telemetry=telemetry, now=now, chance=chance),
@@ -101,8 +119,6 @@ class Pipelines:
         ]
         self._record_functions = RecordCalls(compose(by_the_job, at_the_job), telemetry=telemetry, now=now)
         self._record_unguarded = RecordCalls(RelayOnce(at_the_job), telemetry=telemetry, now=now)
-        self.guard: Next = self._record
-        self.relay: Next = self._record_relayed
         self.guard_function: Next = self._record_functions
         self.relay_function: Next = self._record_unguarded
 
@@ -115,3 +131,73 @@ class Pipelines:
             + self._record_functions.in_flight
             + self._record_unguarded.in_flight
         )
+
+
+class SimulatorPipelines(Pipelines):
+    """Kind geniesim: one slot, no request identity, errors inside of OK. `turn` is its way from the lane inwards.
+
+    Nothing is cancelled at the simulator, so what the job waits for and what the simulator does part at the lane: the
+    layers above it belong to the job and end with it, those below end with the simulator's answer.
+    """
+
+    def __init__(
+        self,
+        transport: Next,
+        *,
+        kind: Judging,
+        telemetry: Telemetry,
+        sweep: Sweep,
+        credential: Credential | None,
+        supervisor: Supervisor,
+        read_back: Callable[[Call], Awaitable[str] | None],
+        fails_app_errors: bool,
+        chance: Callable[[], float] = random.random,  # noqa: S311 -- jitter, no secret
+    ) -> None:
+        now = sweep.now
+        attempt = partial(MakeRpcAttempt, kind=kind, now=now)
+        inject = partial(InjectCredential, credential=credential) if credential is not None else None
+        renew = partial(RenewCredential, credential=credential, telemetry=telemetry) if credential is not None else None
+        starting = partial(_starting, supervisor, now)
+        turn: list[Wrap | None] = [
+            # from here on the call is not the job's to cancel
+            partial(TakeTurns, turns=supervisor.turns),
+            # inside the lane: the epoch counts in which a call is sent, and the slot is held while an end is unclear
+            partial(SendInEpoch, watching=supervisor),
+            # inside: what waits for its turn says nothing of the simulator, nor does a refused connect while it starts
+            partial(BreakCircuits, telemetry=telemetry, now=now, excused=starting),
+            # inside the breaker: an error in an OK is a failure for it
+            partial(ReadAppErrors, find=answers.app_error, fails=fails_app_errors, telemetry=telemetry),
+            inject,
+            attempt,
+            # the last: what the layers above know of the call's time stays here
+            SendUnhurried,
+        ]
+        self.turn = compose(turn, transport)
+        guarded: list[Wrap | None] = [
+            # bounds what the job waits, and nothing else
+            partial(KeepDeadline, telemetry=telemetry, sweep=sweep),
+            # outside the lane: nobody queues for what cannot be asked; outside the retries: its refusals are final
+            partial(AskSimulator, watching=supervisor),
+            # outside the lane: an attempt has ended before the next one queues, and a back-off holds no slot
+            partial(
+                ResendSafely,
+                knowing=supervisor,
+                ends=methods.EXIT,
+                read_back=read_back,
+                telemetry=telemetry,
+                now=now,
+                chance=chance,
+            ),
+            # outside the lane: a wait for a secret holds no slot
+            renew,
+        ]
+        self._record = RecordCalls(compose(guarded, self.turn), telemetry=telemetry, now=now)
+        relaying = compose([RelayOnce, inject, partial(attempt, relaying=True)], transport)
+        self._record_relayed = RecordCalls(relaying, telemetry=telemetry, now=now)
+        self.guard = self._record
+        self.relay = self._record_relayed
+        self._add_functions(telemetry, sweep, chance)
+
+
+def _starting(supervisor: Supervisor, now: Callable[[], float], error: UpstreamError) -> bool:
+    return not error.sent and supervisor.simulator.starting(now())

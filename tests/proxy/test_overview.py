@@ -175,9 +175,9 @@ def test_a_job_finds_each_upstream_under_its_name(overview):
     assert (gemini.kind, gemini.url, gemini.served) == ("gemini", "http://127.0.0.1:8900/gemini", True)
 
 
-def test_an_upstream_that_is_not_served_has_no_url(overview):
+def test_a_grpc_upstream_has_no_url_until_its_listener_is_known(overview):
     geniesim = overview.addresses().upstreams["geniesim"]
-    assert (geniesim.url, geniesim.served) == (None, False)
+    assert (geniesim.url, geniesim.served) == (None, True)
 
 
 def test_a_job_is_told_where_a_credential_is_added(overview):
@@ -213,6 +213,23 @@ def test_over_a_unix_socket_the_urls_name_localhost(overview):
 def test_a_listener_on_every_address_is_told_as_the_asker_reached_the_other(overview, listens, reached, told):
     overview.http = parse_address(listens)
     assert overview.addresses(reached=reached).http == told
+
+
+@pytest.mark.parametrize(
+    ("listens", "told", "url"),
+    [
+        (None, None, None),
+        ("127.0.0.1:50052", "127.0.0.1:50052", "grpc://127.0.0.1:50052"),
+        ("unix:/run/g.sock", "unix:/run/g.sock", "unix:/run/g.sock"),
+    ],
+)
+def test_the_grpc_address_is_told_once_the_listener_is_open(tmp_path, listens, told, url):
+    file = tmp_path / "proxy.yaml"
+    file.write_text("upstreams: {sim: {kind: grpc, url: 'grpc://h:1'}}")
+    overview = an_overview(load(file, {}), {})
+    overview.grpc = None if listens is None else parse_address(listens)
+    shown = overview.addresses()
+    assert (shown.grpc, shown.upstreams["sim"].url) == (told, url)
 
 
 def test_with_tls_the_addresses_are_https(tmp_path):

@@ -38,6 +38,31 @@ class ConnectionsShown(_Shown):
     active: int
 
 
+class SlotShown(_Shown):
+    """What is in a simulator's slot, for how many seconds; `orphaned`: its caller has left."""
+
+    operation: str
+    age_s: float
+    orphaned: bool
+
+
+class SimulatorShown(_Shown):
+    """A simulator. `since_s`: seconds in this phase. `identity`: its process, by what tells it from the next one.
+
+    `unknown`: why that cannot be told. `hung`: the call that it hangs in. `restart`: what starts it again, None where
+    nothing is configured.
+    """
+
+    phase: str
+    epoch: int
+    since_s: float
+    identity: str | None
+    unknown: str | None
+    slot: SlotShown | None
+    hung: str | None
+    restart: str | None
+
+
 class UpstreamShown(_Shown):
     """An upstream and what it is doing. `url` loses userinfo, query and fragment, where a credential could stand."""
 
@@ -49,6 +74,7 @@ class UpstreamShown(_Shown):
     in_flight: int
     queued: int
     connections: ConnectionsShown
+    simulator: SimulatorShown | None = None
 
     @field_validator("url")
     @classmethod

@@ -43,7 +43,15 @@ from blueprint_proxy.config.secret_places import (
     without_newline,
 )
 from blueprint_proxy.config.upstream_models import Kind, Mode, OperationClass
-from blueprint_proxy.config.upstream_settings import Provenance, Rule, UpstreamSettings, UpstreamTls
+from blueprint_proxy.config.upstream_settings import (
+    IdentitySettings,
+    Provenance,
+    RestartSettings,
+    Rule,
+    SimulatorSettings,
+    UpstreamSettings,
+    UpstreamTls,
+)
 
 __all__ = [
     "DUMMY_KEY",
@@ -57,6 +65,7 @@ __all__ = [
     "ConfigError",
     "CredentialSource",
     "DrainSettings",
+    "IdentitySettings",
     "JobsSettings",
     "Kind",
     "ListenSettings",
@@ -67,6 +76,7 @@ __all__ = [
     "Problem",
     "Provenance",
     "RateSettings",
+    "RestartSettings",
     "RetrySettings",
     "Rule",
     "ScopeSettings",
@@ -75,6 +85,7 @@ __all__ = [
     "SecretPlace",
     "SecretSource",
     "SecretsSettings",
+    "SimulatorSettings",
     "Timeouts",
     "UpstreamSettings",
     "UpstreamTls",

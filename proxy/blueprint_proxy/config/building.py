@@ -21,7 +21,15 @@ from blueprint_proxy.config.patterns import Pattern
 from blueprint_proxy.config.policy_values import Setting, policy_values
 from blueprint_proxy.config.secret_places import CredentialSource, SecretPlace
 from blueprint_proxy.config.unbuilt import GOOGLE_ADC, SERVED_KINDS
-from blueprint_proxy.config.upstream_settings import UNSAID, Rule, UpstreamSettings, UpstreamTls
+from blueprint_proxy.config.upstream_settings import (
+    UNSAID,
+    IdentitySettings,
+    RestartSettings,
+    Rule,
+    SimulatorSettings,
+    UpstreamSettings,
+    UpstreamTls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +99,20 @@ def _upstream(
         rules=tuple(rules),
         origins=MappingProxyType(origins),
         has_path_patterns=any(pattern.over_path for pattern, _ in patterns),
+        simulator=_simulator(model),
     )
+
+
+def _simulator(model: UpstreamFile) -> SimulatorSettings:
+    identity, restart = model.identity, model.restart
+    known = IdentitySettings()
+    if identity is not None:
+        known = IdentitySettings(identity.pid_file, identity.container, identity.command)
+    hook = None
+    if restart is not None:
+        container = known.container if restart.command is None and restart.signal is None else None
+        hook = RestartSettings(restart.command, restart.signal, container, restart.cooldown, restart.per_hour)
+    return SimulatorSettings(hook, known, model.app_errors == "fail", model.endpoint_check)
 
 
 def _settings(

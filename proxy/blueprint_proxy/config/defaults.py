@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from blueprint_proxy.upstreams.geniesim import methods as genie_sim
+
 Value = str | float | int | None | tuple[int | str, ...]
 
 
@@ -22,6 +24,10 @@ class Default:
 
 
 FAULTS = ("connect", "reset", "timeout")
+
+MESSAGE_LIMIT = Default(
+    "64MiB", "the library's own 4 MiB are too few for one camera image; three stereo images at once fit"
+)
 
 EVERY_KIND: dict[str, Default] = {
     "mode": Default(
@@ -126,16 +132,65 @@ BY_KIND: dict[str, dict[str, Default]] = {
         ),
     },
     "grpc": {
+        "deadline": Default(
+            None, "a stream lives as long as its job needs it; timeouts.first_byte bounds an attempt of a unary call"
+        ),
+        "timeouts.idle": Default(
+            None, "a stream that waits for an event says nothing for hours; keepalive tells a dead connection"
+        ),
+        "concurrency.limit": Default(
+            4096, "a thousand open streams are ordinary; each costs some 100 KiB here, and one connection carries all"
+        ),
+        "message_limit": MESSAGE_LIMIT,
         "retry.on": Default(
             (429, 503, 504, *FAULTS), "RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED by their HTTP names"
         ),
     },
     "geniesim": {
-        "timeouts.first_byte": Default("180s", "loading a scene and robot took 117 s and 147 s; a step takes far less"),
-        "retry.attempts": Default(1, "a repeat after a timeout left handlers that swallowed later replies"),
+        "message_limit": MESSAGE_LIMIT,
+        "deadline": Default(
+            None, "each method has its own patience and its own age of a hang; exit may take ten minutes"
+        ),
+        "timeouts.first_byte": Default(
+            None, "nothing is ever cancelled at the simulator: its handler would go on and take the next call's answer"
+        ),
+        "timeouts.idle": Default(None, "its methods have one message each way"),
+        "timeouts.attempt": Default(
+            "30s", "how long an unsafe call's caller waits for one try; each method's own is below"
+        ),
+        "retry.attempts": Default(
+            3, "after the attempt ended, by the method's class; what is in the slot is joined and never repeated"
+        ),
+        "retry.on": Default(
+            (500, 503, "connect", "reset"),
+            "UNKNOWN (once, for read_only methods), UNAVAILABLE, and connections that fail",
+        ),
+        "breaker.age": Default("2m", "a call of this age means that the simulator hangs; each method's own is below"),
         "concurrency.limit": Default(1, "the server has one slot for a command, across processes"),
+        "concurrency.queue": Default(64, "at one call a tick a second's worth of calls; more means that it hangs"),
     },
 }
+
+
+def _of_method(name: str) -> dict[str, Default]:
+    known = genie_sim.method(name)
+    again = {
+        "read_only": "it reads",
+        "idempotent": "it sets absolute values",
+        "unsafe": "it adds up, moves or ends something",
+    }
+    first = "" if known.first_s is None else f"; {known.first_s:g} s for the first one after init_robot"
+    return {
+        "class": Default(known.class_, again[known.class_]),
+        "timeouts.attempt": Default(f"{known.try_s:g}s", "beyond what it takes where all is well"),
+        "breaker.age": Default(f"{known.hang_s:g}s", f"a bound visible in the server and its clients{first}"),
+    }
+
+
+BY_OPERATION: dict[str, dict[str, dict[str, Default]]] = {
+    "geniesim": {name: _of_method(name) for name in (*genie_sim.names(), genie_sim.UNKNOWN)},
+}
+"""What differs by operation, where nothing is set: what is set for the whole upstream wins over it."""
 
 BUILT_IN_UPSTREAMS: dict[str, dict[str, Any]] = {
     "gemini": {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from blueprint_proxy.config.defaults import defaults_of
+from blueprint_proxy.config.defaults import BY_OPERATION, Default, defaults_of
 from blueprint_proxy.config.units import format_duration, format_size
 from blueprint_proxy.config.upstream_models import OperationFile, PolicyFile
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECTIONS = ("timeouts", "retry", "retry_budget", "breaker", "concurrency", "rate", "body")
-_SIZES = frozenset({"body.memory", "body.spool", "body.limit"})
+_SIZES = frozenset({"body.memory", "body.spool", "body.limit", "message_limit"})
 _DURATIONS = frozenset(
     {
         "deadline",
@@ -46,7 +46,7 @@ class Setting:
 def policy_values(model: PolicyFile) -> Iterator[tuple[str, Any]]:
     """Return the policy keys that were set in the model, with their values."""
     set_fields = model.model_fields_set
-    for name in ("mode", "deadline"):
+    for name in ("mode", "deadline", "message_limit"):
         if name in set_fields:
             yield name, getattr(model, name)
     for name in _SECTIONS:
@@ -56,19 +56,31 @@ def policy_values(model: PolicyFile) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{key}", getattr(section, key)
     if isinstance(model, OperationFile) and model.class_ is not None:
         yield "class", model.class_
+    if isinstance(model, OperationFile) and model.unary is not None:
+        yield "unary", model.unary
 
 
 @cache
 def default_values(kind: str) -> dict[str, Any]:
     """Return the kind's defaults by key, read by the models as a file would be."""
+    return _read(defaults_of(kind))
+
+
+@cache
+def operation_default_values(kind: str, operation: str) -> dict[str, Any]:
+    """Return what the kind has for one of its operations beside its defaults."""
+    return _read(BY_OPERATION.get(kind, {}).get(operation, {}))
+
+
+def _read(defaults: dict[str, Default]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for key, default in defaults_of(kind).items():
+    for key, default in defaults.items():
         *sections, last = key.split(".")
         place = tree
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = "none" if default.value is None else default.value
-    return dict(policy_values(PolicyFile.model_validate(tree)))
+    return dict(policy_values(OperationFile.model_validate(tree)))
 
 
 def show(key: str, value: Any) -> str:

@@ -33,8 +33,6 @@ UNBUILT: tuple[Unbuilt, ...] = (
     Unbuilt(("slo",)),
     Unbuilt(("faults",)),
     Unbuilt(("fleet",)),
-    _upstream("kind", value="grpc"),
-    _upstream("kind", value="geniesim"),
     _upstream("kind", value="particulate"),
     _upstream("credential", "google"),
     _upstream("safe_writes"),
@@ -43,11 +41,7 @@ UNBUILT: tuple[Unbuilt, ...] = (
     _upstream("buffer_until_complete"),
     _upstream("fallback"),
     _upstream("finish_on_disconnect"),
-    _upstream("restart"),
-    _upstream("identity"),
-    _upstream("message_limit"),
     _upstream("allow"),
-    _operation("unary"),
     _operation("credential"),
     _operation("tls"),
     _operation("safe_writes"),
@@ -56,13 +50,11 @@ UNBUILT: tuple[Unbuilt, ...] = (
     _operation("buffer_until_complete"),
     _operation("fallback"),
     _operation("finish_on_disconnect"),
-    _operation("restart"),
-    _operation("identity"),
     _operation("message_limit"),
     _operation("allow"),
 )
 
-SERVED_KINDS = frozenset({"http", "gcs", "gemini", "particulate"})
+SERVED_KINDS = frozenset({"http", "gcs", "gemini", "particulate", "grpc", "geniesim"})
 """Kinds that answer calls already; an upstream of another kind is known and not served."""
 
 GOOGLE_ADC = "google adc: not built yet, the job's own credential passes through"

@@ -4,7 +4,7 @@ A key that was not set is absent from `model_fields_set`; which value is then in
 without a value (YAML's null) counts as not set; the word `none` is no limit.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -25,6 +25,7 @@ from blueprint_proxy.config.values import (
     RetryOn,
     SecretId,
     Share,
+    SignalName,
     Size,
     Url,
 )
@@ -165,20 +166,40 @@ class ParallelDownloadFile(FileModel):
 
 
 class RestartFile(FileModel):
-    """How a hung simulator is started again."""
+    """How a hung simulator is started again: by a command, or by a signal to its process group.
 
-    command: tuple[str, ...] | None = None
-    signal: str | None = None
-    cooldown: Duration | None = None
-    per_hour: Count | None = None
+    With neither, the container that `identity` names is restarted.
+    """
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="kind geniesim: argv that starts a hung simulator again, or ends one that a supervisor starts",
+    )
+    signal: SignalName | None = Field(None, description="kind geniesim: sent to a hung simulator's process group")
+    cooldown: Duration = Field(60.0, description="between two restarts: a start takes about as long")
+    per_hour: Count = Field(6, description="restarts in any hour; more would not help")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.command is not None and self.signal is not None:
+            raise ValueError("has both command and signal: one of them")
+        return self
 
 
 class IdentityFile(FileModel):
-    """How one start of a simulator is told from the next."""
+    """How one start of a simulator is told from the next. By default: the process that listens on its port."""
 
-    pid_file: FilePath | None = None
-    container: str | None = None
-    command: tuple[str, ...] | None = None
+    pid_file: FilePath | None = Field(None, description="kind geniesim: holds the number of the simulator's process")
+    container: str | None = Field(None, description="kind geniesim: a name that docker or podman knows")
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="kind geniesim: argv that prints something which is another after each start"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.pid_file, self.container, self.command)) > 1:
+            raise ValueError("has several ways: one of pid_file, container and command")
+        return self
 
 
 class PolicyFile(FileModel):
@@ -194,7 +215,7 @@ class PolicyFile(FileModel):
     concurrency: ConcurrencyFile = ConcurrencyFile()
     rate: RateFile = RateFile()
     body: BodyFile = BodyFile()
-    message_limit: Size | None = None
+    message_limit: Size | None = Field(None, description="bytes of one message of gRPC, either way")
     tls: UpstreamTlsFile = UpstreamTlsFile()
     allow: AllowFile | None = None
     safe_writes: Flag | None = None
@@ -203,8 +224,6 @@ class PolicyFile(FileModel):
     buffer_until_complete: Flag | None = None
     fallback: tuple[str, ...] | None = None
     finish_on_disconnect: Flag | None = None
-    restart: RestartFile | None = None
-    identity: IdentityFile | None = None
 
     @field_validator("credential", mode="before")
     @classmethod
@@ -216,7 +235,7 @@ class OperationFile(PolicyFile):
     """What differs for the operations of one pattern."""
 
     class_: OperationClass | None = Field(None, alias="class")
-    unary: Flag | None = None
+    unary: Flag | None = Field(None, description="kind grpc: the method takes one message and gives one")
 
 
 class UpstreamFile(PolicyFile):
@@ -224,6 +243,17 @@ class UpstreamFile(PolicyFile):
 
     kind: Kind = "http"
     url: Url
+    restart: RestartFile | None = None
+    identity: IdentityFile | None = None
+    app_errors: Literal["pass", "fail"] | None = Field(
+        None,
+        description="kind geniesim: an OK whose message is an error passes as it is, or becomes FAILED_PRECONDITION",
+    )
+    endpoint_check: Flag | None = Field(
+        None,
+        description="kind geniesim: listen.grpc accepts only while the simulator's port does; on where no other "
+        "upstream is served there",
+    )
     operations: dict[str, OperationFile] = Field(
         default_factory=dict, description="by PATTERN: a glob over the operation's name, or METHOD /path/glob"
     )
@@ -234,3 +264,12 @@ class UpstreamFile(PolicyFile):
         if any(not pattern.strip() or not pattern.isprintable() for pattern in value):
             raise ValueError("has a pattern that is empty or holds control characters")
         return value
+
+    @model_validator(mode="after")
+    def _a_way_to_restart(self) -> Self:
+        restart = self.restart
+        if restart is None or restart.command is not None or restart.signal is not None:
+            return self
+        if self.identity is None or self.identity.container is None:
+            raise ValueError("restart names no way: command, signal, or identity.container")
+        return self

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from blueprint_proxy.config.defaults import defaults_of
+from blueprint_proxy.config.defaults import BY_OPERATION, defaults_of
 from blueprint_proxy.config.operations import (
     POLICIES_WITH_STATE,
     BodySettings,
@@ -18,7 +18,7 @@ from blueprint_proxy.config.operations import (
     RetrySettings,
     Timeouts,
 )
-from blueprint_proxy.config.policy_values import Setting, default_values
+from blueprint_proxy.config.policy_values import Setting, default_values, operation_default_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,40 @@ class UpstreamTls:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSettings:
+    """How a hung simulator is started again: one of `command`, `signal` and `container`. `cooldown` in seconds."""
+
+    command: tuple[str, ...] | None
+    signal: str | None
+    container: str | None
+    cooldown: float
+    per_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """How one start of a simulator is told from the next; none of the three: by the process that listens."""
+
+    pid_file: Path | None = None
+    container: str | None = None
+    command: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """What only kind geniesim has. `restart` None: nobody starts a hung simulator again.
+
+    `fails_app_errors`: an OK whose message is an error becomes FAILED_PRECONDITION. `endpoint_check`: the gRPC listener
+    accepts only while the simulator's port does; None: where no other upstream is served there.
+    """
+
+    restart: RestartSettings | None = None
+    identity: IdentitySettings = IdentitySettings()
+    fails_app_errors: bool = False
+    endpoint_check: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +115,9 @@ class UpstreamSettings:
     rules: tuple[Rule, ...]
     origins: Mapping[str, str]
     has_path_patterns: bool = False
+    simulator: SimulatorSettings = SimulatorSettings()
     _by_lookup: dict[tuple[str, str, str], OperationSettings] = field(default_factory=dict, repr=False)
-    _by_rules: dict[tuple[int, ...], OperationSettings] = field(default_factory=dict, repr=False)
+    _by_rules: dict[tuple[str | int, ...], OperationSettings] = field(default_factory=dict, repr=False)
 
     def for_operation(self, name: str, method: str, path: str) -> OperationSettings:
         """Return the policies of operation `name`, sent as `method` to the raw `path` (no query); remembered."""
@@ -91,12 +126,13 @@ class UpstreamSettings:
         if found is not None:
             return found
         matching = self.matching(name, method, path)
-        found = self._by_rules.get(matching)
+        own = name if name in BY_OPERATION.get(self.kind, {}) else ""
+        found = self._by_rules.get((own, *matching))
         if found is None:
-            found = self._build(matching)
+            found = self._build(own, matching)
             if len(self._by_rules) >= REMEMBERED:
                 self._by_rules.clear()
-            self._by_rules[matching] = found
+            self._by_rules[own, *matching] = found
         if len(key[0]) + len(key[2]) <= LONGEST_PATH:
             if len(self._by_lookup) >= REMEMBERED:
                 self._by_lookup.clear()
@@ -113,20 +149,27 @@ class UpstreamSettings:
 
     def provenance(self, name: str, method: str, path: str) -> list[Provenance]:
         """Every policy value of the operation with where it comes from, in the order of the reference."""
-        return self._explained(self.matching(name, method, path))
+        return self._explained(self.matching(name, method, path), name)
 
     def own_values(self) -> list[Provenance]:
         """Return the upstream's values as they are where no pattern matches."""
-        return self._explained((0,))
+        return self._explained((0,), "")
 
-    def _explained(self, matching: tuple[int, ...]) -> list[Provenance]:
+    def _explained(self, matching: tuple[int, ...], operation: str) -> list[Provenance]:
         found: list[Provenance] = []
         defaults = defaults_of(self.kind)
         values = default_values(self.kind)
-        for key in (*defaults, "class"):
+        own, own_values = (
+            BY_OPERATION.get(self.kind, {}).get(operation, {}),
+            operation_default_values(self.kind, operation),
+        )
+        for key in (*defaults, "class", "unary"):
             setting = self._setting(key, matching)
             if setting is not None:
                 found.append(Provenance(key, setting.value, setting.origin))
+            elif key in own:
+                origin = f"default of kind {self.kind} for {operation}"
+                found.append(Provenance(key, own_values[key], origin, own[key].reason))
             elif key in defaults:
                 found.append(Provenance(key, values[key], f"default of kind {self.kind}", defaults[key].reason))
         return found
@@ -137,8 +180,8 @@ class UpstreamSettings:
                 return self.rules[index].settings[key]
         return None
 
-    def _build(self, matching: tuple[int, ...]) -> OperationSettings:
-        values: dict[str, Any] = dict(default_values(self.kind))
+    def _build(self, operation: str, matching: tuple[int, ...]) -> OperationSettings:
+        values: dict[str, Any] = default_values(self.kind) | operation_default_values(self.kind, operation)
         owners: dict[str, list[str]] = {policy: [] for policy in POLICIES_WITH_STATE}
         for index in matching:
             rule = self.rules[index]
@@ -164,5 +207,7 @@ class UpstreamSettings:
             concurrency=ConcurrencySettings(**section("concurrency")),
             rate=RateSettings(**section("rate")),
             operation_class=values.get("class"),
+            message_limit=values.get("message_limit"),
+            unary=values.get("unary", False),
             owners=MappingProxyType({policy: " + ".join(patterns) for policy, patterns in owners.items()}),
         )

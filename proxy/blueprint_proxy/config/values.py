@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,6 +109,14 @@ def _endpoint(value: object) -> str:
     raise ValueError("must be HOST:PORT or unix:/path, without a scheme")
 
 
+def _signal(value: object) -> str:
+    name = value.upper() if isinstance(value, str) else ""
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    if name in signal.Signals.__members__:
+        return name
+    raise ValueError("must be the name of a signal, such as SIGKILL")
+
+
 Duration = Annotated[float, BeforeValidator(_positive_duration), WithJsonSchema({"anyOf": _DURATION_SCHEMA})]
 DurationOrZero = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema({"anyOf": _DURATION_SCHEMA})]
 OptionalDuration = Annotated[
@@ -140,6 +149,7 @@ RetryOn = Annotated[
 Header = Annotated[
     tuple[str, str], PlainValidator(_header), WithJsonSchema({"type": "string", "pattern": r"^[^: ]+: ?.*\{\}.*$"})
 ]
+SignalName = Annotated[str, PlainValidator(_signal), WithJsonSchema({"type": "string", "pattern": "^(SIG)?[A-Z0-9]+$"})]
 FilePath = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
 EnvironmentName = Annotated[
     str, PlainValidator(_environment_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})

@@ -36,11 +36,21 @@ class BreakCircuits:
 
     What gets past it is an attempt: it is counted on the call, and taken for sent until its failure says otherwise.
     `aged` False: nothing is seen of an attempt before its end, so that its age says nothing about the upstream.
+    `excused` says of a failure that nobody's health is told by it.
     """
 
-    def __init__(self, following: Next, *, telemetry: Telemetry, now: Callable[[], float], aged: bool = True) -> None:
+    def __init__(
+        self,
+        following: Next,
+        *,
+        telemetry: Telemetry,
+        now: Callable[[], float],
+        aged: bool = True,
+        excused: Callable[[UpstreamError], bool] | None = None,
+    ) -> None:
         self._next = following
         self._aged = aged
+        self._excused = excused
         self._emit = telemetry.emit
         self._now = now
 
@@ -65,8 +75,9 @@ class BreakCircuits:
             breaker.answered(permit, self._now())
         try:
             reply = await self._next(call)
-        except UpstreamError:
-            breaker.settle(permit, self._now(), Outcome.FAILURE)
+        except UpstreamError as error:
+            excused = self._excused is not None and self._excused(error)
+            breaker.settle(permit, self._now(), Outcome.UNKNOWN if excused else Outcome.FAILURE)
             raise
         except BaseException as error:
             breaker.settle(permit, self._now(), Outcome.UNKNOWN)
@@ -74,15 +85,15 @@ class BreakCircuits:
                 call.attempts -= 1  # a layer further in refused it: no attempt was made
             raise
         body = reply.body
-        outcome = _OUTCOMES[reply.verdict]
         if isinstance(body, bytes):
-            breaker.settle(permit, self._now(), outcome)
+            breaker.settle(permit, self._now(), _OUTCOMES[reply.verdict])
         else:
             breaker.answered(permit, self._now())
-            body.when_over(partial(self._settle, breaker, permit, outcome))
+            body.when_over(partial(self._settle, breaker, permit, reply))
         return reply
 
-    def _settle(self, breaker: Breaker, permit: Permit, outcome: Outcome, error: ProxyError | None) -> None:
+    def _settle(self, breaker: Breaker, permit: Permit, reply: Reply, error: ProxyError | None) -> None:
+        outcome = _OUTCOMES[reply.verdict]  # only now: a stream of gRPC says at its end how it went
         if isinstance(error, UpstreamError):
             outcome = Outcome.FAILURE
         elif isinstance(error, JobLeft | Refusal) and outcome is Outcome.SUCCESS:

@@ -161,8 +161,8 @@ class Breaker:
         return State.HALF_OPEN if self._state is State.OPEN and now >= self._until else self._state
 
     def open_left(self, now: float) -> float:
-        """Seconds until an open breaker lets a probe through; 0 in every other state."""
-        return max(self._until - now, 0.0) if self._state is State.OPEN else 0.0
+        """Seconds until an open breaker lets a probe through; 0 in every other state, and where only reset() can."""
+        return max(self._until - now, 0.0) if self._state is State.OPEN and self._until != float("inf") else 0.0
 
     def admit(self, now: float) -> Permit:
         """Give a permit, which must be settled, or raise BreakerOpen."""
@@ -216,6 +216,12 @@ class Breaker:
         if self._state is State.HALF_OPEN:
             self._end_leases(now)
 
+    def hold_open(self, now: float) -> None:
+        """Refuse everything until reset(): a call hangs, and no probe could tell anything while it does."""
+        if self._state not in {State.FORCED_OPEN, State.DISABLED}:
+            self._until = float("inf")
+            self._change(now, State.OPEN, Cause.AGE, None)
+
     def force_open(self, now: float) -> None:
         """Refuse everything until reset."""
         self._change(now, State.FORCED_OPEN, Cause.FORCED, None)
@@ -232,7 +238,7 @@ class Breaker:
     def _admit_unless_closed(self, now: float) -> Permit:
         if self._state is State.OPEN:
             if now < self._until:
-                raise BreakerOpen(self._until - now)
+                raise BreakerOpen(None if self._until == float("inf") else self._until - now)
             self._probes_passed = 0
             self._change(now, State.HALF_OPEN, Cause.WAITED, None)
         if self._state is State.HALF_OPEN and self.in_flight >= self._probes:

@@ -469,6 +469,75 @@ class CallLogDropped(_Record):
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class CallJoined(_Record):
+    """A repeat takes over the call that its caller had left. `how`: in_flight, or kept where its answer had come."""
+
+    name: ClassVar[str] = "call_joined"
+    upstream: str
+    operation: str
+    request_id: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppErrorSeen(_Record):
+    """A reply whose status is OK says that it failed. Its text is in the reply alone."""
+
+    name: ClassVar[str] = "app_error_seen"
+    upstream: str
+    operation: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorChanged(_Record):
+    """A simulator went from phase `old` to `new`, or to another epoch. `why`: what is not known about it, or ""."""
+
+    name: ClassVar[str] = "simulator_changed"
+    upstream: str
+    old: str
+    new: str
+    epoch: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorHung(_Record):
+    """The call in flight is older, at `age` seconds, than its method may be. `remedy` says what comes of it."""
+
+    name: ClassVar[str] = "simulator_hung"
+    upstream: str
+    operation: str
+    request_id: str
+    age: float
+    epoch: int
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorRestarted(_Record):
+    """The configured restart was done, failed, or was put_off for `wait` seconds. `output`: the end of what it said."""
+
+    name: ClassVar[str] = "simulator_restarted"
+    upstream: str
+    outcome: str
+    exit_code: int | None
+    wait: float
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallQuarantined(_Record):
+    """A call that was in flight each time the simulator went: its run cannot send it any more."""
+
+    name: ClassVar[str] = "call_quarantined"
+    upstream: str
+    operation: str
+    request_id: str
+    what: str
+
+
 ALL: tuple[type[Event], ...] = (
     CredentialRejected, SecretsLoaded, SecretsMissing, SecretsFellBack, SecretsKept, SecretChanged, SecretHandedOut,
     SecretManagerUnused, NotHardened,
@@ -476,5 +545,6 @@ ALL: tuple[type[Event], ...] = (
     BodyNotReplayable, RateChanged, RepeatRecognised, ReplyTruncated, BadRequest, ConfigurationLoaded,
     ConfigurationRejected, CredentialMissing, Listening, Draining, Stopped, SpoolFailed,
     RunStarted, RunEnded, RunRefused, RunUnknown, CallLogFailed, CallLogDropped,
+    CallJoined, AppErrorSeen, SimulatorChanged, SimulatorHung, SimulatorRestarted, CallQuarantined,
 )  # fmt: skip
 """Every event type, for sinks that must cover them all."""

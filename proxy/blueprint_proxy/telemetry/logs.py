@@ -184,6 +184,32 @@ WORDINGS: dict[type[Any], Wording] = {
         "the spool of request bodies cannot be written: {reason}",
         "make room under state_dir; until then a large body is not repeated",
     ),
+    events.CallJoined: Wording("INFO", "{upstream} {operation}: a repeat takes over the call that its caller left"),
+    events.AppErrorSeen: Wording(
+        "WARNING",
+        "{upstream} {operation}: an error inside of an OK",
+        "the simulator could not do what the job asked: its reply and x-blueprint-app-error say why",
+    ),
+    events.SimulatorChanged: Wording(
+        "WARNING",
+        "{upstream}: the simulator is {new} in epoch {epoch} {why}",
+        "a job calls init_robot in every new epoch; `unverified`: nothing is sent again until it does",
+    ),
+    events.SimulatorHung: Wording(
+        "ERROR",
+        "{upstream} {operation}: hangs after {age:.3g} s; {remedy}",
+        "with upstreams.{upstream}.restart a hung simulator is started again by itself",
+    ),
+    events.SimulatorRestarted: Wording(
+        "WARNING",
+        "{upstream}: restart of the simulator {outcome}, exit {exit_code}, {wait:.3g} s to wait",
+        "put_off: cooldown and per_hour of upstreams.{upstream}.restart say when it may be next",
+    ),
+    events.CallQuarantined: Wording(
+        "ERROR",
+        "{upstream} {operation}: not sent any more by this run: {what}",
+        "the same call was in flight each time: look at what it asks for",
+    ),
 }
 
 WORTH_A_LINE = frozenset({"failed", "throttled", "deadline"})

@@ -85,6 +85,12 @@ COUNTED = (
     Counted("call_log_failures", "Times that the call log stopped being written.", events.CallLogFailed, ()),
     Counted("call_log_dropped", "Calls missing from the call log.", events.CallLogDropped, (), amount="count"),
     Counted("spool_failures", "Failures of the request spool.", events.SpoolFailed, ()),
+    Counted("calls_joined", "Repeats that took over a call.", events.CallJoined, ("upstream", "operation", "how")),
+    Counted("app_errors", "Errors inside of an OK.", events.AppErrorSeen, ("upstream", "operation")),
+    Counted("simulator_changes", "Phases that began.", events.SimulatorChanged, ("upstream", "new")),
+    Counted("simulator_hangs", "Calls older than they may be.", events.SimulatorHung, ("upstream", "operation")),
+    Counted("simulator_restarts", "Restarts, by outcome.", events.SimulatorRestarted, ("upstream", "outcome")),
+    Counted("calls_quarantined", "Calls not sent any more.", events.CallQuarantined, ("upstream", "operation")),
     Counted("config_reloads", "Loads, by result.", events.ConfigurationLoaded, (), (("result", "ok"),)),
     Counted("config_reloads", "Loads, by result.", events.ConfigurationRejected, (), (("result", "rejected"),)),
 )

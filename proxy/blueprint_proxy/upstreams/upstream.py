@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from blueprint_proxy.bodies.stream import Flow
     from blueprint_proxy.calls import Reply
-    from blueprint_proxy.config import OperationSettings, UpstreamSettings
+    from blueprint_proxy.config import BreakerSettings, OperationSettings, UpstreamSettings
     from blueprint_proxy.http1.fields import Fields
     from blueprint_proxy.http1.heads import RequestHead
     from blueprint_proxy.outbound.pool import Pool
@@ -194,6 +194,12 @@ class Upstream:
             if isinstance(policy, Breaker):
                 policy.tick(now)
 
+    async def quiet(self) -> None:
+        """Return when nothing is at the upstream that outlives its call."""
+
+    async def end(self) -> None:
+        """For good: nothing of it goes on by itself any more."""
+
     def breakers(self) -> dict[str, Breaker]:
         """By owner: "" is the upstream's own, else the pattern that configured it."""
         return {owner: policy for (_, owner), (_, policy) in self.stateful.items() if isinstance(policy, Breaker)}
@@ -260,9 +266,8 @@ class Upstream:
         return known
 
     def _policies(self, settings: OperationSettings) -> PolicySet:
-        retry, budget, breaker, rate, concurrency = (
-            settings.retry, settings.retry_budget, settings.breaker, settings.rate, settings.concurrency,
-        )  # fmt: skip
+        retry, budget, rate, concurrency = settings.retry, settings.retry_budget, settings.rate, settings.concurrency
+        breaker = self._breaker_settings(settings.breaker)
         owners = settings.owners
         return PolicySet(
             retry=RetryPolicy(retry.attempts, retry.base, retry.cap, retry.on),
@@ -287,8 +292,12 @@ class Upstream:
         self.stateful[key] = (settings, policy)
         return policy
 
+    def _breaker_settings(self, settings: BreakerSettings) -> BreakerSettings:
+        """Those of the breaker of an operation with these settings."""
+        return settings
+
     def _breaker(self, settings: OperationSettings) -> Breaker:
-        of, owner = settings.breaker, settings.owners["breaker"]
+        of, owner = self._breaker_settings(settings.breaker), settings.owners["breaker"]
 
         def changed(change: Change) -> None:
             if change.why is Cause.AGE:

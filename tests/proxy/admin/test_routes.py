@@ -38,6 +38,7 @@ def test_upstreams_are_shown_with_breakers_and_what_is_under_way(ask):
             "in_flight": 1,
             "queued": 2,
             "connections": {"idle": 3, "active": 4},
+            "simulator": None,
         }
     ]
 

@@ -18,9 +18,27 @@ def test_a_url_has_a_scheme_of_its_kind(problems, kind, url):
 
 
 def test_a_url_of_a_kind_that_is_not_built_is_not_judged_by_another_kind(problems):
-    assert problems("upstreams: {sim: {kind: grpc, url: 'grpc://h:1'}}") == [
-        "proxy.yaml:1: upstreams.sim.kind: grpc: not built yet"
+    assert problems("upstreams: {p: {kind: particulate, url: 'grpc://h:1'}}") == [
+        "proxy.yaml:1: upstreams.p.kind: particulate: not built yet"
     ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ("kind: grpc, url: 'grpc://h:1/x'", "url: must not have a path: kind grpc has no use for one"),
+        ("url: 'http://h', message_limit: 1MiB", "message_limit: is for kinds geniesim and grpc"),
+        ("url: 'http://h', restart: {signal: KILL}", "restart: is for kind geniesim"),
+        ("url: 'http://h', identity: {pid_file: /p}", "identity: is for kind geniesim"),
+        (
+            "kind: geniesim, url: 'grpc://h:1', concurrency: {limit: 2}",
+            "concurrency.limit: is 1 for kind geniesim: the simulator mixes up two calls",
+        ),
+        ("url: 'http://h', operations: {a: {unary: true}}", "operations.a.unary: is for kinds geniesim and grpc"),
+    ],
+)
+def test_keys_that_only_grpc_has_a_use_for_are_refused_elsewhere(problems, keys, complaint):
+    assert problems(f"upstreams: {{x: {{{keys}}}}}") == [f"proxy.yaml:1: upstreams.x.{complaint}"]
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8900/x", "http://[::1]:8901", "https://127.0.0.1:50052"])

@@ -30,8 +30,19 @@ def test_explain_without_a_call_lists_the_patterns(configure):
     assert "operations objects.*\n  deadline  7s" in text
 
 
-def test_explain_says_what_is_not_served_yet():
-    assert explain(load(None, {}), "geniesim").startswith("geniesim (kind geniesim, not served yet)\n")
+def test_explain_shows_what_a_kind_has_for_one_of_its_operations():
+    text = explain(load(None, {}), "geniesim", operation="reset")
+    line = next(line for line in text.splitlines() if line.startswith("breaker.age"))
+    assert line.split("  ")[0:2] == ["breaker.age", ""] or "5m" in line
+    assert "default of kind geniesim for reset" in line
+    assert "unsafe" in next(line for line in text.splitlines() if line.startswith("class"))
+
+
+def test_what_is_set_for_an_upstream_wins_over_what_its_kind_has_for_an_operation(configure):
+    config = configure("upstreams: {geniesim: {breaker: {age: 7s}}}")
+    assert config.upstreams["geniesim"].for_operation("reset", "", "").breaker.age == 7.0
+    line = next(line for line in explain(config, "geniesim", operation="reset").splitlines() if "breaker.age" in line)
+    assert "proxy.yaml:1" in line
 
 
 def test_explain_says_what_becomes_of_the_google_credential():

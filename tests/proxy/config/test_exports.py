@@ -20,6 +20,8 @@ def test_exports_point_the_sdks_at_the_sidecar():
         "PARTICULATE_ENDPOINT": "http://127.0.0.1:8900/particulate",
         "GEMINI_API_KEY": "kept-by-blueprint-proxy",
         "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+        "GENIESIM_HOST": "127.0.0.1",
+        "GENIESIM_PORT": "50052",
     }
 
 
@@ -66,8 +68,8 @@ def test_exports_leave_out_an_upstream_that_is_not_there(configure):
     assert "GEMINI_API_KEY" not in exported(lines)
 
 
-def test_exports_leave_geniesim_alone_until_it_is_served():
-    assert any(line.startswith("# GENIESIM_HOST") for line in exports(load(None, {})))
+def test_exports_say_when_there_is_no_simulator(configure):
+    assert any(line.startswith("# GENIESIM_HOST") for line in exports(configure("upstreams: {geniesim: null}")))
 
 
 GIVEN = "{env: K, header: 'authorization: Bearer {}'}"

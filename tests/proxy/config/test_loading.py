@@ -22,7 +22,7 @@ def test_without_a_file_there_are_the_built_in_upstreams():
         "gcs": "https://storage.googleapis.com",
         "geniesim": "grpc://localhost:50051",
     }
-    assert [name for name, upstream in config.upstreams.items() if not upstream.served] == ["geniesim"]
+    assert [name for name, upstream in config.upstreams.items() if not upstream.served] == []
 
 
 def test_a_file_says_where_things_are(configure):

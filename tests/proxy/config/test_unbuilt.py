@@ -41,4 +41,4 @@ def test_several_keys_that_come_later_are_each_refused(problems):
 
 
 def test_a_built_in_upstream_may_repeat_its_own_kind(configure):
-    assert configure("upstreams: {geniesim: {kind: geniesim, url: 'grpc://h'}}").upstreams["geniesim"].served is False
+    assert configure("upstreams: {particulate: {kind: particulate}}").upstreams["particulate"].served
