@@ -12,9 +12,9 @@ from blueprint_clients.external_services.client import ServiceClient
 from blueprint_clients.external_services.configuration import checked_timeout
 from blueprint_clients.external_services.pointing import say_absent
 from blueprint_clients.external_services.simulator_routes import OWN_TARGET, route_to, served_at
-from blueprint_clients.external_services.statistics import UNGUARDED
+from blueprint_clients.external_services.statistics import THROUGH
 from blueprint_clients.genie_sim import errors
-from blueprint_clients.genie_sim.answers import answer_of, attempts_of, epoch_of
+from blueprint_clients.genie_sim.answers import SOURCE, answer_of, attempts_of, epoch_of, error_of, words_of
 from blueprint_clients.genie_sim.deadlines import usual_wait
 from blueprint_clients.genie_sim.endpoint import connect_once
 from blueprint_clients.genie_sim.epochs import Epochs
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from blueprint_clients.errors import BlueprintError
     from blueprint_clients.external_services.configuration import ServiceClientConfig
+    from blueprint_clients.external_services.ways import Ended
     from blueprint_clients.sidecar import Sidecar
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -119,8 +121,7 @@ class GenieSimClient(ServiceClient, GenieSimMethods):
                 last = failure
             else:
                 return
-            pause = LOOK_AGAIN_S if last.retry_after is None else last.retry_after
-            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            time.sleep(max(0.0, min(last.retry_after or LOOK_AGAIN_S, deadline - time.monotonic())))
         raise errors.CallTimedOut(f"Genie Sim was not ready within {timeout:g} s: {last}", epoch=self.epoch) from last
 
     def check_endpoint(self, timeout: float = 5.0) -> None:
@@ -142,7 +143,7 @@ class GenieSimClient(ServiceClient, GenieSimMethods):
         asking = Asking(method, known.path, request, self._deadline(method, timeout, began))
         if self._pace is not None:
             self._pace.acquire()
-        way = UNGUARDED
+        way = THROUGH  # what stands in the way of a route is the sidecar's word
         try:
             route = route_to(self.config.upstream, method)
             way, self._upstream = route.way, route.upstream or self._upstream
@@ -173,15 +174,31 @@ class GenieSimClient(ServiceClient, GenieSimMethods):
     def _failed(self, way: str, asking: Asking, began: float, error: BaseException) -> None:
         told = error if isinstance(error, errors.GenieSimCallError) else None
         attempts = 0 if told is None else told.attempts
-        refused = told is not None and not isinstance(told, (errors.AppError, errors.CallFailed))
+        refused = way == THROUGH and told is not None and not isinstance(told, (errors.AppError, errors.CallFailed))
         self._statistics.ended(way, began, asking.deadline, attempts=attempts, succeeded=False, refused=refused)
         if told is not None:
             self._breaker_says(told)
             self._epochs.saw(told.epoch)
 
+    def _shown(self, ended: Ended) -> bool | None:
+        """What a job's own stub raised shows it: only the sidecar has these words."""
+        return True if SOURCE in _words_of_a_stub(ended.error) else super()._shown(ended)
+
+    def _refusal(self, ended: Ended) -> BlueprintError | None:
+        """Read the sidecar's refusal from what a job's own stub raised, too."""
+        if _words_of_a_stub(ended.error).get(SOURCE) == "proxy":
+            return error_of("call", ended.error, through=True)
+        return super()._refusal(ended)
+
     def _guess(self, sidecar: Sidecar) -> bool:
         grpc, own = sidecar.addresses().grpc, environment().geniesim_address
         return grpc is not None and (self._handed_out or (own is not None and _place(own) == _place(grpc)))
+
+
+def _words_of_a_stub(error: Exception | None) -> dict[str, str]:
+    """Read the trailing metadata of a grpc.RpcError, known by its shape: a job need not have this release's grpc."""
+    trailing = getattr(error, "trailing_metadata", None)
+    return words_of(trailing()) if callable(trailing) else {}
 
 
 def _place(target: str) -> tuple[str, str]:

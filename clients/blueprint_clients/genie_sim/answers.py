@@ -78,10 +78,11 @@ def answer_of(method: Method, answered: Answered) -> Message:
         answer = method.response.FromString(answered.message)
     except _unreadable() as error:
         message = f"{method.name}: the answer is no {method.response.DESCRIPTOR.name}: {error}"
-        raise CallFailed(message, method=method.name, code="OK", **_told(answered.words)) from error
+        raise CallFailed(message, method=method.name, code="OK", **_told(answered.words, attempts=1)) from error
     text = next((said for said in _texts(answer) if said.startswith(ERRORS)), answered.words.get(APP_ERROR))
     if text is not None:
-        failed = AppError(f"{method.name}: {text}", method=method.name, code="OK", **_told(answered.words))
+        told = _told(answered.words, attempts=1)
+        failed = AppError(f"{method.name}: {text}", method=method.name, code="OK", **told)
         failed.answer = answer
         raise failed
     return answer
@@ -119,7 +120,8 @@ def _untold(code: str, details: str, message: str, said: dict[str, Any], *, thro
     return CallFailed(message, **said)
 
 
-def _told(words: Mapping[str, str]) -> dict[str, Any]:
+def _told(words: Mapping[str, str], attempts: int = 0) -> dict[str, Any]:
+    """Read the words that every error carries; `attempts` stands where the sidecar has not counted them."""
     try:
         retry_after = float(words["retry-after"])
     except (KeyError, ValueError):
@@ -130,7 +132,7 @@ def _told(words: Mapping[str, str]) -> dict[str, Any]:
         "retry_after": retry_after,
         "not_sent": words.get("x-blueprint-not-sent") == "true",
         "maybe_executed": words.get("x-blueprint-maybe-executed") == "true",
-        "attempts": attempts_of(words),
+        "attempts": attempts_of(words) or attempts,
         "epoch": epoch_of(words),
     }
 

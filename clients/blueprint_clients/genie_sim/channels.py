@@ -65,13 +65,16 @@ class Line:
         """Give the grpc.UnaryUnaryMultiCallable of a method; bytes in, bytes out."""
         found = self._methods.get(path)
         if found is None:
-            found = self._methods[path] = self._made().unary_unary(path)
+            with self._making:
+                found = self._methods[path] = self._made().unary_unary(path)
         return found
 
     def connects_within(self, seconds: float) -> bool:
         """Wait until the channel stands; whether it does."""
         grpc = grpc_library()
-        ready = grpc.channel_ready_future(self._made())
+        with self._making:
+            channel = self._made()
+        ready = grpc.channel_ready_future(channel)
         try:
             ready.result(timeout=max(0.0, seconds))
         except grpc.FutureTimeoutError:
@@ -95,14 +98,14 @@ class Line:
         self._methods = {}
 
     def _made(self) -> Any:
-        with self._making:
-            if self._channel is None:
-                grpc = grpc_library()
-                if self._tls:
-                    self._channel = grpc.secure_channel(self.target, _credentials(grpc), options=OPTIONS)
-                else:
-                    self._channel = grpc.insecure_channel(self.target, options=OPTIONS)
-            return self._channel
+        """Give the channel; whoever asks holds the lock."""
+        if self._channel is None:
+            grpc = grpc_library()
+            if self._tls:
+                self._channel = grpc.secure_channel(self.target, _credentials(grpc), options=OPTIONS)
+            else:
+                self._channel = grpc.insecure_channel(self.target, options=OPTIONS)
+        return self._channel
 
 
 _lines: dict[tuple[str, bool], Line] = {}
@@ -110,7 +113,7 @@ _lines: dict[tuple[str, bool], Line] = {}
 
 def line_to(target: str, *, tls: bool = False) -> Line:
     """Give this process's line to an address."""
-    return _lines.setdefault((target, tls), Line(target, tls=tls))
+    return _lines.get((target, tls)) or _lines.setdefault((target, tls), Line(target, tls=tls))
 
 
 def _credentials(grpc: ModuleType) -> Any:

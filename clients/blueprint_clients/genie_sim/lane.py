@@ -52,4 +52,4 @@ _lanes: dict[str, Lane] = {}
 
 def lane_to(target: str) -> Lane:
     """Give the lane of a simulator: one for all clients of this process."""
-    return _lanes.setdefault(target, Lane())
+    return _lanes.get(target) or _lanes.setdefault(target, Lane())

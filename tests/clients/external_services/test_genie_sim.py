@@ -133,8 +133,15 @@ def test_it_is_raised_without_a_sidecar_too(bare_sim: RpcSidecar) -> None:
     client = create_genie_sim_client()
     with pytest.raises(errors.AppError, match="no plan"):
         client.linear_move()
-    assert client.get_stats()["unguarded_count"] == 1
+    assert (client.get_stats()["unguarded_count"], client.get_stats()["attempt_count"]) == (1, 1)
     assert client.epoch is None
+
+
+def test_what_a_sidecar_refuses_before_there_is_a_call_is_not_counted_as_unguarded(guarded_sim: RpcSidecar) -> None:
+    client = create_genie_sim_client("other")
+    with pytest.raises(errors.NoSuchUpstream):
+        client.reset()
+    assert client.get_stats()["through_count"] == client.get_stats()["refused_count"] == 1
 
 
 def test_the_breaker_is_known_from_refusals(guarded_sim: RpcSidecar) -> None:
@@ -247,6 +254,33 @@ def test_a_failed_method_inside_of_a_function_is_raised_as_it_is(guarded_sim: Rp
     account: Account = caught.value.blueprint  # type: ignore[attr-defined]  # call leaves it there
     assert account.upstream == "geniesim"
     assert len(guarded_sim.asked) == 1
+
+
+def test_what_the_sidecar_refuses_to_a_jobs_own_stub_is_an_error_of_its_own_too(
+    guarded_sim: RpcSidecar, scripted: ScriptedSidecar
+) -> None:
+    guarded_sim.script("reset", refused("hung", "UNAVAILABLE", "it stands still", epoch="2"))
+    client = create_genie_sim_client()
+    with grpc.insecure_channel(client.target) as channel:
+        stub: Any = channel.unary_unary("/aimdk.protocol.SimObservationService/reset")
+        with pytest.raises(errors.SimulatorHung, match="it stands still") as caught:
+            client.call(lambda: stub(b"", timeout=10.0))
+    assert caught.value.epoch == 2
+    assert scripted.guard_traffic() == []
+
+
+def test_a_stub_whose_error_has_the_sidecars_words_goes_through_from_then_on(
+    guarded_sim: RpcSidecar, scripted: ScriptedSidecar
+) -> None:
+    told = words_as_pairs({"source": "upstream", "attempts": "1"})
+    guarded_sim.script("reset", Reply(code="UNKNOWN", details="its own", trailing=told))
+    client = create_genie_sim_client()
+    with grpc.insecure_channel(guarded_sim.address) as channel:
+        stub: Any = channel.unary_unary("/aimdk.protocol.SimObservationService/reset")
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError, match="its own"):
+                client.call(lambda: stub(b"", timeout=10.0))
+    assert len(scripted.guard_traffic()) == 2, "one permit, of the first"
 
 
 def test_threads_share_a_client(guarded_sim: RpcSidecar) -> None:
