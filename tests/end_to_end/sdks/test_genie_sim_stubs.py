@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.genie_sim.process import StartGenieSim
+    from support.proxy import StartProxy
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).parent / "scripts" / "genie_sim_flows.py"
@@ -58,4 +59,19 @@ def test_stubs_and_typed_calls_work_in_one_process_and_after_a_fork(start_sim: S
     assert seen["picture"] == 6_451_200
     assert (seen["child"], seen["after_fork"]) == (0, 46)
     assert seen["stats"]["unguarded_count"] == seen["stats"]["call_count"] == 9
+    assert sim.state()["max_in_flight"] == 1
+
+
+def test_the_same_job_unchanged_through_the_proxy(start_sim: StartGenieSim, proxy: StartProxy, stubs: Path) -> None:
+    sim = start_sim(patched=True)
+    running = proxy({"upstreams": {"geniesim": {"url": sim.url}}})
+    listen = running.config["listen"]
+    arguments = {"clients": str(CLIENTS), "stubs": str(stubs), "target": listen["grpc"]}
+    environment = {"BLUEPRINT_PROXY": f"http://{listen['admin']}", "BLUEPRINT_RUN": "scene~job"}
+    seen = run_script(OLDEST, SCRIPT, arguments, environment)
+    assert (seen["initialised"], seen["by_stub"], seen["found"]) == ("success", 4.0, [1.5, 2.5])
+    assert seen["app_error"].startswith("store_current_state: ERROR: ")
+    assert seen["picture"] == 6_451_200
+    assert (seen["child"], seen["after_fork"], seen["epoch"]) == (0, 46, 1)
+    assert seen["stats"]["through_count"] == seen["stats"]["call_count"] == 9
     assert sim.state()["max_in_flight"] == 1
