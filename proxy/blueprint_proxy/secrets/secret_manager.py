@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import google.auth
 import google_crc32c
-import grpc.aio  # type: ignore[import-untyped]  # grpcio ships no types
+import grpc.aio
 from aiobreaker import CircuitBreaker, CircuitBreakerError  # type: ignore[import-untyped]  # nor does it
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError

@@ -85,7 +85,6 @@ def test_it_connects_again_after_the_other_side_was_away(rpc: RpcSidecar) -> Non
     line = Line(rpc.address)
     call(line)
     rpc.stop()
-    assert not line.connects_within(0.05)
     again = RpcSidecar(rpc.address)
     assert line.connects_within(10.0)
     assert call(line) == b""
