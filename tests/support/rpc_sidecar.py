@@ -61,14 +61,15 @@ def words_as_pairs(words: dict[str, str]) -> Pairs:
 class RpcSidecar(grpc.GenericRpcHandler):
     """Listens until `stop()`. `script(method, *replies)` sets what a method answers, the last for good."""
 
-    def __init__(self, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, address: str = "127.0.0.1:0", *, tls: grpc.ServerCredentials | None = None) -> None:
         self.asked: list[AskedRpc] = []
         self._scripts: dict[str, list[Reply]] = {}
         self._lock = threading.Lock()
         limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
         options = [("grpc.so_reuseport", 0), *limits]
         self._server = grpc.server(ThreadPoolExecutor(max_workers=16), handlers=[self], options=options)
-        port = self._server.add_insecure_port(address)
+        server = self._server
+        port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls)
         self.address = address if address.startswith("unix:") else f"127.0.0.1:{port}"
         self._server.start()
 

@@ -38,12 +38,14 @@ def through(line: Line, metadata: Metadata, asking: Asking) -> Answered:
 
     A call that has found no connection has not left this process: it waits for the sidecar to come back, and goes then.
     """
-    try:
-        return _asked(line, metadata, asking)
-    except SidecarGone:
-        if not line.connects_within(min(RESTART_PATIENCE_S, asking.left())):
-            raise
-    return _asked(line, metadata, asking)
+    patience_ends = min(time.monotonic() + RESTART_PATIENCE_S, asking.deadline)
+    while True:  # a channel may stand for a moment that nobody is behind any more
+        try:
+            return _asked(line, metadata, asking)
+        except SidecarGone:
+            rest = patience_ends - time.monotonic()
+            if rest <= 0 or not line.connects_within(rest):
+                raise
 
 
 def _asked(line: Line, metadata: Metadata, asking: Asking) -> Answered:

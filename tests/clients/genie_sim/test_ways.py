@@ -50,14 +50,14 @@ def test_a_call_that_finds_nobody_waits_for_the_sidecar_to_come_back(
     rpc: RpcSidecar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = Line(rpc.address)
-    through(line, (), asking())
     rpc.stop()
     backs: list[RpcSidecar] = []
     connects_within = line.connects_within
 
     def comes_back(seconds: float) -> bool:
         assert seconds <= ways.RESTART_PATIENCE_S
-        backs.append(RpcSidecar(rpc.address))
+        if not backs:
+            backs.append(RpcSidecar(rpc.address))
         return connects_within(seconds)
 
     monkeypatch.setattr(line, "connects_within", comes_back)
@@ -66,6 +66,14 @@ def test_a_call_that_finds_nobody_waits_for_the_sidecar_to_come_back(
     assert len(back.asked) == 1
     line.close()
     back.stop()
+
+
+def test_a_channel_that_only_seems_to_stand_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "RESTART_PATIENCE_S", 0.05)
+    line = Line("127.0.0.1:1")
+    monkeypatch.setattr(line, "connects_within", lambda _: True)
+    with pytest.raises(errors.SidecarGone):
+        through(line, (), asking())
 
 
 def test_a_sidecar_that_does_not_come_back_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
