@@ -43,6 +43,7 @@ from blueprint_proxy.telemetry.metrics import Metrics
 from blueprint_proxy.telemetry.redaction import Redactor
 from blueprint_proxy.telemetry.stream import Telemetry
 from blueprint_proxy.upstreams.building import Surroundings, build
+from blueprint_proxy.upstreams.rpc_upstream import RpcUpstream
 
 if TYPE_CHECKING:
     import ssl
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blueprint_proxy.config import Address, Config, Secret, SecretSource, UpstreamSettings
+    from blueprint_proxy.inbound.grpc import RpcListener
+    from blueprint_proxy.inbound.rpc_server import RpcServer
     from blueprint_proxy.upstreams.upstream import Upstream
 
 TICK = 0.1
@@ -113,7 +116,12 @@ class App:
         self._stopping = asyncio.Event()
         self._cut = False
         self._job_token: bytes | None = None
+        self._rpc_token: bytes | None = None
         self._listener: Listener | None = None
+        self._rpc_upstreams: dict[bytes, RpcUpstream] = {}
+        self._rpc: RpcListener | None = None
+        self._rpc_server: RpcServer | None = None
+        self._via = b"blueprint-proxy-" + secrets.token_hex(4).encode("ascii")
         self._admin: asyncio.Task[None] | None = None
         self._file_seen = _version(config.source)
 
@@ -144,6 +152,8 @@ class App:
         self._guard.abort()
         if self._listener is not None:
             self._listener.abort()
+        if self._rpc_server is not None:
+            self._rpc_server.abort()
         if self._admin is not None:
             self._admin.cancel()
 
@@ -160,6 +170,7 @@ class App:
         self._telemetry.emit(Listening("http", str(jobs.address)))
         for why in self._not_hardened:
             self._telemetry.emit(NotHardened(why))
+        await self._open_rpc()
         self._overview.listening = True
         _settle_garbage_collection()
         drained = False
@@ -173,7 +184,7 @@ class App:
                 self._overview.listening = False
                 server.close()
                 jobs.close()
-                drained = await self._drain(listener)
+                drained = all(await asyncio.gather(self._drain(listener), self._drain_rpc()))
                 self._runs.drain()
                 self._overview.events.end()
                 admin_stopping.set()
@@ -195,13 +206,34 @@ class App:
             self._upstreams,
             telemetry=self._telemetry,
             sweep=self._sweep,
-            via=b"blueprint-proxy-" + secrets.token_hex(4).encode("ascii"),
+            via=self._via,
             own=authorities(address),
             authority=b"localhost" if address.unix is not None else str(address).encode("ascii"),
             scheme=b"http" if self._config.tls is None or address.unix is not None else b"https",
             token=self._job_token,
             runs=self._runs,
         )
+
+    async def _open_rpc(self) -> None:
+        """Opens the gRPC listener where an upstream wants it: at the start, or when a reload brings the first one."""
+        if not self._rpc_upstreams or self._rpc_server is not None or self._listener is None:
+            return
+        grpc, rpc_server = await asyncio.to_thread(_import_rpc)
+        listen = self._config.listen.grpc
+        self._rpc = grpc.RpcListener(
+            self._rpc_upstreams,
+            telemetry=self._telemetry,
+            via=self._via,
+            token=self._rpc_token,
+            runs=self._runs,
+            request_id=self._listener.request_id,
+        )
+        limit = max(upstream.largest_message for upstream in self._rpc_upstreams.values())
+        server: RpcServer = rpc_server.RpcServer(self._rpc, listen, self._config.tls, limit=limit)
+        await server.start()
+        self._rpc_server = server
+        self._overview.grpc = server.address
+        self._telemetry.emit(Listening("grpc", str(server.address)))
 
     async def _drain(self, listener: Listener) -> bool:
         """Lets calls end; whether all of them did. What is left after the grace is cut, and its end is waited for."""
@@ -223,6 +255,10 @@ class App:
                 async with asyncio.timeout(CUT):
                     await listener.quiet.wait()
         return not self._cut
+
+    async def _drain_rpc(self) -> bool:
+        """The same for the gRPC listener."""
+        return self._rpc_server is None or await self._rpc_server.drain(self._config.drain.grace)
 
     # the control plane
 
@@ -248,12 +284,22 @@ class App:
             now = self._loop.time()
             for upstream in self._configured.values():
                 upstream.tick(now)
+            if self._rpc_upstreams and self._rpc_server is None:
+                await self._open_rpc_late()
             if now - looked >= WATCH:
                 looked = now
                 self._logs.flush()
                 self._call_log.flush()
                 if _version(self._config.source) != self._file_seen:
                     self._reload_now()
+
+    async def _open_rpc_late(self) -> None:
+        """After a reload that brought the first gRPC upstream. Nobody has asked for the listener before."""
+        try:
+            await self._open_rpc()
+        except OSError as error:
+            self._telemetry.emit(ConfigurationRejected((str(error),)))
+            self._rpc_upstreams.clear()
 
     # configuration
 
@@ -283,20 +329,30 @@ class App:
         built = {
             name.encode("ascii"): self._build(name, settings, around) for name, settings in config.upstreams.items()
         }
+        rpc = {name: upstream for name, upstream in built.items() if isinstance(upstream, RpcUpstream)}
+        largest = max((upstream.largest_message for upstream in rpc.values()), default=0)
+        if self._rpc_server is not None and largest > self._rpc_server.limit:
+            raise ValueError("message_limit cannot grow while the proxy runs: start it anew")
         old = list(self._configured.values())
         self._configured.clear()
         self._configured.update(built)
         self._upstreams.clear()
         self._upstreams.update((name, upstream) for name, upstream in built.items() if upstream.settings.served)
+        self._rpc_upstreams.clear()
+        self._rpc_upstreams.update(rpc)
         for upstream in old:
             upstream.pool.close()
         self._around = around
         self._call_log.move(config.state_dir / CALLS)
-        private = config.listen.http.is_private
+        listen = config.listen
         self._runs.by_scope = job_token is None
-        self._job_token = None if job_token is None or private else job_token.reveal().encode("ascii")
+        token = None if job_token is None else job_token.reveal().encode("ascii")
+        self._job_token = None if listen.http.is_private else token
+        self._rpc_token = None if listen.grpc.is_private else token
         if self._listener is not None:
             self._listener.token = self._job_token
+        if self._rpc is not None:
+            self._rpc.token = self._rpc_token
         self._overview.token, self._overview.jobs_token = admin_token, job_token
         self._secrets.put_in_force(config)
         self._config = self._overview.configuration = config
@@ -335,6 +391,12 @@ def _settle_garbage_collection() -> None:
 def _import_admin() -> tuple[Any, Any]:
     return importlib.import_module("blueprint_proxy.admin.app"), importlib.import_module(
         "blueprint_proxy.admin.serving"
+    )
+
+
+def _import_rpc() -> tuple[Any, Any]:
+    return importlib.import_module("blueprint_proxy.inbound.grpc"), importlib.import_module(
+        "blueprint_proxy.inbound.rpc_server"
     )
 
 

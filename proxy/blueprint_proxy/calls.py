@@ -110,8 +110,9 @@ class Reply:
     """An answer: from the upstream, or one this proxy kept.
 
     `body` is whole when it is bytes; a BodyStream is still coming. `framed` says that `headers` hold a Content-Length
-    that is right for it. `rejected` says that it refuses the credential which this proxy put in. `error` is the
-    contract's reason where this proxy gave up on a call whose last real answer this is.
+    that is right for it. `rejected` says that it refuses the credential which this proxy put in, `repeat_forbidden`
+    that the upstream must not be asked again. `error` is the contract's reason where this proxy gave up on a call whose
+    last real answer this is.
     """
 
     __slots__ = (
@@ -123,6 +124,7 @@ class Reply:
         "minor",
         "reason",
         "rejected",
+        "repeat_forbidden",
         "retry_after",
         "source",
         "status",
@@ -152,6 +154,7 @@ class Reply:
         self.attempts = 1
         self.error: str | None = None
         self.rejected = False
+        self.repeat_forbidden = False
 
 
 Next = Callable[[Call], Awaitable[Reply]]

@@ -110,7 +110,7 @@ def _bind_tcp(address: Address) -> socket.socket:
 def _bind_unix(path: str) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX)
     try:
-        _remove_dead(path)
+        remove_dead_socket(path)
         before = os.umask(0o177)
         try:
             bound.bind(path)
@@ -124,7 +124,7 @@ def _bind_unix(path: str) -> socket.socket:
     return bound
 
 
-def _remove_dead(path: str) -> None:
+def remove_dead_socket(path: str) -> None:
     """Remove a socket file that nobody serves; OSError for one that is served, and for any other file."""
     try:
         mode = Path(path).lstat().st_mode

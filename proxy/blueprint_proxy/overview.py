@@ -15,7 +15,7 @@ from blueprint_proxy.admin.state import (
     UpstreamShown,
 )
 from blueprint_proxy.config import Address
-from blueprint_proxy.config.addresses import is_unspecified
+from blueprint_proxy.config.addresses import RPC_KINDS, is_unspecified
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.secrets.store import SecretMissing
 from blueprint_proxy.telemetry.metrics import UpstreamGauges
@@ -55,6 +55,7 @@ class Overview:
         self.events = events
         self.http = config.listen.http
         self.admin = config.listen.admin
+        self.grpc: Address | None = None
         self.listening = False
         self.token: Secret | None = None
         self.jobs_token: Secret | None = None
@@ -121,18 +122,24 @@ class Overview:
 
     def addresses(self, run: str | None = None, reached: str | None = None) -> AddressesShown:
         http, admin = _as_reached(self.http, reached), _as_reached(self.admin, reached)
+        grpc = None if self.grpc is None else _as_reached(self.grpc, reached)
         secure = self.configuration.tls is not None
         calls = "http://localhost" if http.unix is not None else _url(http, secure=secure)
+        under_grpc = None if grpc is None else str(grpc) if grpc.unix is not None else f"grpc{'s' * secure}://{grpc}"
         under = calls if run is None else f"{calls}/@{run}"
         return AddressesShown(
             version=__version__,
             http=_url(http, secure=secure),
-            grpc=None,
+            grpc=None if grpc is None else str(grpc),
             admin=_url(admin, secure=secure),
             upstreams={
                 name: AddressShown(
                     kind=upstream.kind,
-                    url=f"{under}/{name}" if upstream.served else None,
+                    url=None
+                    if not upstream.served
+                    else under_grpc
+                    if upstream.kind in RPC_KINDS
+                    else f"{under}/{name}",
                     credential=upstream.credential is not None,
                     served=upstream.served,
                 )

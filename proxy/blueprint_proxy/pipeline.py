@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.secrets.credential import Credential
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
-    from blueprint_proxy.upstreams.kind import Kind
+    from blueprint_proxy.upstreams.kind import Judging
     from blueprint_proxy.upstreams.links import Links
 
     Wrap = Callable[[Next], Next]
@@ -46,24 +46,27 @@ class Pipelines:
     Each once more for the functions that a job runs itself, by the same policies: `guard_function`, `relay_function`.
 
     `resources` are the operations whose replies are documents with links; `repeats_known` says that the kind's SDK
-    names its repeats.
+    names its repeats. `make_attempt` is the layer around the transport: MakeAttempt, or for gRPC MakeRpcAttempt. A
+    stream of gRPC meets the same layers: it is never `repeatable`, so that only one that was provably not sent is tried
+    again, and its verdict comes at its end.
     """
 
     def __init__(
         self,
         transport: Next,
         *,
-        kind: Kind,
+        kind: Judging,
         telemetry: Telemetry,
         sweep: Sweep,
         credential: Credential | None,
         links: Links | None,
         resources: frozenset[str],
         repeats_known: bool,
+        make_attempt: Callable[..., Next] = MakeAttempt,
         chance: Callable[[], float] = random.random,  # noqa: S311 -- jitter, no secret
     ) -> None:
         now = sweep.now
-        attempt = partial(MakeAttempt, kind=kind, now=now)
+        attempt = partial(make_attempt, kind=kind, now=now)
         inject = partial(InjectCredential, credential=credential) if credential is not None else None
         renew = partial(RenewCredential, credential=credential, telemetry=telemetry) if credential is not None else None
         lead_back = partial(LeadLinksBack, links=links, resources=resources) if links is not None else None

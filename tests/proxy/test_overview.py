@@ -215,6 +215,23 @@ def test_a_listener_on_every_address_is_told_as_the_asker_reached_the_other(over
     assert overview.addresses(reached=reached).http == told
 
 
+@pytest.mark.parametrize(
+    ("listens", "told", "url"),
+    [
+        (None, None, None),
+        ("127.0.0.1:50052", "127.0.0.1:50052", "grpc://127.0.0.1:50052"),
+        ("unix:/run/g.sock", "unix:/run/g.sock", "unix:/run/g.sock"),
+    ],
+)
+def test_the_grpc_address_is_told_once_the_listener_is_open(tmp_path, listens, told, url):
+    file = tmp_path / "proxy.yaml"
+    file.write_text("upstreams: {sim: {kind: grpc, url: 'grpc://h:1'}}")
+    overview = an_overview(load(file, {}), {})
+    overview.grpc = None if listens is None else parse_address(listens)
+    shown = overview.addresses()
+    assert (shown.grpc, shown.upstreams["sim"].url) == (told, url)
+
+
 def test_with_tls_the_addresses_are_https(tmp_path):
     file = tmp_path / "proxy.yaml"
     for name in ("cert.pem", "key.pem"):

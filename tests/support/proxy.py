@@ -49,6 +49,7 @@ class RunningProxy:
             **config,
             "listen": {
                 "http": f"127.0.0.1:{free_port()}",
+                "grpc": f"127.0.0.1:{free_port()}",
                 "admin": f"127.0.0.1:{free_port()}",
                 **config.get("listen", {}),
             },

@@ -18,6 +18,9 @@ SCHEMES: dict[str, tuple[str, ...]] = {
 }
 """The url schemes of each kind."""
 
+RPC_KINDS = frozenset({"grpc", "geniesim"})
+"""Kinds that speak gRPC."""
+
 DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)

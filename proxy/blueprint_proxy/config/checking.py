@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from blueprint_proxy.config.addresses import SCHEMES, Address, UpstreamUrl, parse_address, parse_url, reaches
+from blueprint_proxy.config.addresses import RPC_KINDS, SCHEMES, Address, UpstreamUrl, parse_address, parse_url, reaches
 from blueprint_proxy.config.models import UPSTREAM_NAME, ListenFile
 
 if TYPE_CHECKING:
@@ -76,9 +76,24 @@ def check_upstreams(
         if schemes is not None and name not in unknown_kinds and url.scheme not in schemes:
             known = ", ".join("unix:" if scheme == "unix" else f"{scheme}://" for scheme in schemes)
             yield (name, "url"), f"is not a url of kind {kind}: it takes {known}"
+        if kind in RPC_KINDS and url.base_path:
+            yield (name, "url"), f"must not have a path: kind {kind} has no use for one"
+        yield from _keys_of_other_kinds(name, kind, upstream)
         for listener, address in listeners.items():
             if reaches(url, address):
                 yield (name, "url"), f"is this proxy's own listener (listen.{listener}): calls would go in circles"
+
+
+def _keys_of_other_kinds(name: str, kind: object, upstream: Mapping[str, Any]) -> Iterator[Finding]:
+    if kind in RPC_KINDS:
+        return
+    only = f"is for kinds {' and '.join(sorted(RPC_KINDS))}"
+    if "message_limit" in upstream:
+        yield (name, "message_limit"), only
+    operations = upstream.get("operations")
+    for pattern, keys in operations.items() if isinstance(operations, dict) else ():
+        if isinstance(keys, dict) and "unary" in keys:
+            yield (name, "operations", pattern, "unary"), only
 
 
 def _readable_url(value: object) -> UpstreamUrl | None:

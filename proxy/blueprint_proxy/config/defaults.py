@@ -23,6 +23,10 @@ class Default:
 
 FAULTS = ("connect", "reset", "timeout")
 
+MESSAGE_LIMIT = Default(
+    "64MiB", "the library's own 4 MiB are too few for one camera image; three stereo images at once fit"
+)
+
 EVERY_KIND: dict[str, Default] = {
     "mode": Default(
         "enforce", "a guard that only watches protects nobody; observe and off are for a rollout and a rollback"
@@ -126,11 +130,22 @@ BY_KIND: dict[str, dict[str, Default]] = {
         ),
     },
     "grpc": {
+        "deadline": Default(
+            None, "a stream lives as long as its job needs it; timeouts.first_byte bounds an attempt of a unary call"
+        ),
+        "timeouts.idle": Default(
+            None, "a stream that waits for an event says nothing for hours; keepalive tells a dead connection"
+        ),
+        "concurrency.limit": Default(
+            4096, "a thousand open streams are ordinary; each costs about 50 KiB here, and one connection carries all"
+        ),
+        "message_limit": MESSAGE_LIMIT,
         "retry.on": Default(
             (429, 503, 504, *FAULTS), "RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED by their HTTP names"
         ),
     },
     "geniesim": {
+        "message_limit": MESSAGE_LIMIT,
         "timeouts.first_byte": Default("180s", "loading a scene and robot took 117 s and 147 s; a step takes far less"),
         "retry.attempts": Default(1, "a repeat after a timeout left handlers that swallowed later replies"),
         "concurrency.limit": Default(1, "the server has one slot for a command, across processes"),

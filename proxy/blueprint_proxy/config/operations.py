@@ -94,9 +94,10 @@ class OperationSettings:
     """The policies of one operation.
 
     `deadline` is in seconds, None for none. `operation_class` is the `class` key: what the operator says of repeating,
-    None where that is the kind's to know. `owners` names, for each of breaker, rate, concurrency and retry_budget,
-    whose instance counts: "" is the upstream's own, anything else the pattern that set a key of it (joined by " + "
-    where several did), so that operations with one owner have equal settings and share one instance.
+    None where that is the kind's to know. `message_limit` is the bytes of one message of gRPC (None: another kind);
+    `unary` says that its method takes one and gives one. `owners` names, for each of breaker, rate, concurrency and
+    retry_budget, whose instance counts: "" is the upstream's own, anything else the pattern that set a key of it
+    (joined by " + " where several did), so that operations with one owner have equal settings and share one instance.
     """
 
     mode: Mode
@@ -110,3 +111,5 @@ class OperationSettings:
     rate: RateSettings
     operation_class: OperationClass | None
     owners: Mapping[str, str]
+    message_limit: int | None = None
+    unary: bool = False

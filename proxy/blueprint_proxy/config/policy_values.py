@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECTIONS = ("timeouts", "retry", "retry_budget", "breaker", "concurrency", "rate", "body")
-_SIZES = frozenset({"body.memory", "body.spool", "body.limit"})
+_SIZES = frozenset({"body.memory", "body.spool", "body.limit", "message_limit"})
 _DURATIONS = frozenset(
     {
         "deadline",
@@ -46,7 +46,7 @@ class Setting:
 def policy_values(model: PolicyFile) -> Iterator[tuple[str, Any]]:
     """Return the policy keys that were set in the model, with their values."""
     set_fields = model.model_fields_set
-    for name in ("mode", "deadline"):
+    for name in ("mode", "deadline", "message_limit"):
         if name in set_fields:
             yield name, getattr(model, name)
     for name in _SECTIONS:
@@ -56,6 +56,8 @@ def policy_values(model: PolicyFile) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{key}", getattr(section, key)
     if isinstance(model, OperationFile) and model.class_ is not None:
         yield "class", model.class_
+    if isinstance(model, OperationFile) and model.unary is not None:
+        yield "unary", model.unary
 
 
 @cache

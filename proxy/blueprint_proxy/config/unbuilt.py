@@ -33,7 +33,6 @@ UNBUILT: tuple[Unbuilt, ...] = (
     Unbuilt(("slo",)),
     Unbuilt(("faults",)),
     Unbuilt(("fleet",)),
-    _upstream("kind", value="grpc"),
     _upstream("kind", value="geniesim"),
     _upstream("kind", value="particulate"),
     _upstream("credential", "google"),
@@ -45,9 +44,7 @@ UNBUILT: tuple[Unbuilt, ...] = (
     _upstream("finish_on_disconnect"),
     _upstream("restart"),
     _upstream("identity"),
-    _upstream("message_limit"),
     _upstream("allow"),
-    _operation("unary"),
     _operation("credential"),
     _operation("tls"),
     _operation("safe_writes"),
@@ -62,7 +59,7 @@ UNBUILT: tuple[Unbuilt, ...] = (
     _operation("allow"),
 )
 
-SERVED_KINDS = frozenset({"http", "gcs", "gemini", "particulate"})
+SERVED_KINDS = frozenset({"http", "gcs", "gemini", "particulate", "grpc"})
 """Kinds that answer calls already; an upstream of another kind is known and not served."""
 
 GOOGLE_ADC = "google adc: not built yet, the job's own credential passes through"

@@ -194,7 +194,7 @@ class PolicyFile(FileModel):
     concurrency: ConcurrencyFile = ConcurrencyFile()
     rate: RateFile = RateFile()
     body: BodyFile = BodyFile()
-    message_limit: Size | None = None
+    message_limit: Size | None = Field(None, description="bytes of one message of gRPC, either way")
     tls: UpstreamTlsFile = UpstreamTlsFile()
     allow: AllowFile | None = None
     safe_writes: Flag | None = None
@@ -216,7 +216,7 @@ class OperationFile(PolicyFile):
     """What differs for the operations of one pattern."""
 
     class_: OperationClass | None = Field(None, alias="class")
-    unary: Flag | None = None
+    unary: Flag | None = Field(None, description="kind grpc: the method takes one message and gives one")
 
 
 class UpstreamFile(PolicyFile):

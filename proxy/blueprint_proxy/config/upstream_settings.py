@@ -123,7 +123,7 @@ class UpstreamSettings:
         found: list[Provenance] = []
         defaults = defaults_of(self.kind)
         values = default_values(self.kind)
-        for key in (*defaults, "class"):
+        for key in (*defaults, "class", "unary"):
             setting = self._setting(key, matching)
             if setting is not None:
                 found.append(Provenance(key, setting.value, setting.origin))
@@ -164,5 +164,7 @@ class UpstreamSettings:
             concurrency=ConcurrencySettings(**section("concurrency")),
             rate=RateSettings(**section("rate")),
             operation_class=values.get("class"),
+            message_limit=values.get("message_limit"),
+            unary=values.get("unary", False),
             owners=MappingProxyType({policy: " + ".join(patterns) for policy, patterns in owners.items()}),
         )

@@ -74,15 +74,15 @@ class BreakCircuits:
                 call.attempts -= 1  # a layer further in refused it: no attempt was made
             raise
         body = reply.body
-        outcome = _OUTCOMES[reply.verdict]
         if isinstance(body, bytes):
-            breaker.settle(permit, self._now(), outcome)
+            breaker.settle(permit, self._now(), _OUTCOMES[reply.verdict])
         else:
             breaker.answered(permit, self._now())
-            body.when_over(partial(self._settle, breaker, permit, outcome))
+            body.when_over(partial(self._settle, breaker, permit, reply))
         return reply
 
-    def _settle(self, breaker: Breaker, permit: Permit, outcome: Outcome, error: ProxyError | None) -> None:
+    def _settle(self, breaker: Breaker, permit: Permit, reply: Reply, error: ProxyError | None) -> None:
+        outcome = _OUTCOMES[reply.verdict]  # only now: a stream of gRPC says at its end how it went
         if isinstance(error, UpstreamError):
             outcome = Outcome.FAILURE
         elif isinstance(error, JobLeft | Refusal) and outcome is Outcome.SUCCESS:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from blueprint_proxy.errors import ProxyError
     from blueprint_proxy.telemetry.stream import Telemetry
 
+NEAR = 0.05
+"""Seconds by which a job may leave before its deadline has passed here: it began to count a little earlier."""
+
 _OUTCOMES = {
     Verdict.OK: "ok",
     Verdict.FATAL: "client_error",
@@ -48,7 +51,9 @@ class RecordCalls:
             self._refused(call, refusal)
             raise
         except (JobLeft, asyncio.CancelledError):
-            self._ended(call, "cancelled", 0, None, call.attempts)
+            # a job whose own deadline has passed leaves; the moment of both is the same
+            late = call.deadline is not None and call.deadline - self._now() < NEAR
+            self._ended(call, "deadline" if late else "cancelled", 0, None, call.attempts)
             raise
         except BaseException:
             # A defect of ours. It goes on to the log; the call is over all the same.

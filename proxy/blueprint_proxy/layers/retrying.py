@@ -116,7 +116,7 @@ class RetryFailures:
             attempt=attempt,
             fault=fault,
             not_sent=not_sent,
-            repeatable=call.repeatable,
+            repeatable=call.repeatable and not (reply is not None and reply.repeat_forbidden),
             replayable=isinstance(call.body, bytes) or call.body.replayable,
             hint=hint,
             left=patience(call.deadline, now),

@@ -14,6 +14,7 @@ from blueprint_proxy.upstreams.gcs import OBJECT_METADATA, GcsKind
 from blueprint_proxy.upstreams.gemini import GeminiKind
 from blueprint_proxy.upstreams.http import HttpKind
 from blueprint_proxy.upstreams.links import Links
+from blueprint_proxy.upstreams.rpc_building import RPC_KINDS, build_rpc
 from blueprint_proxy.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.secrets.store import SecretStore
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
+    from blueprint_proxy.upstreams.grpc import RpcKind
     from blueprint_proxy.upstreams.kind import Kind
 
 KINDS: dict[str, Kind] = {
@@ -58,6 +60,15 @@ def build(settings: UpstreamSettings, around: Surroundings, earlier: Upstream | 
 
     One of a kind that is not served yet has policies all the same: functions that call it are guarded by them.
     """
+    if settings.kind in RPC_KINDS:
+        rpc_kind = RPC_KINDS[settings.kind]
+        return build_rpc(
+            settings,
+            around,
+            earlier,
+            credential=_credential(settings, rpc_kind, around),
+            drops_credentials=_dropped(settings, rpc_kind),
+        )
     kind = KINDS.get(settings.kind, UNSERVED)
     url = settings.url
     context = _tls(settings) if url.is_tls and settings.served else None
@@ -96,7 +107,7 @@ def _tls(settings: UpstreamSettings) -> ssl.SSLContext:
     return context
 
 
-def _credential(settings: UpstreamSettings, kind: Kind, around: Surroundings) -> Credential | None:
+def _credential(settings: UpstreamSettings, kind: Kind | RpcKind, around: Surroundings) -> Credential | None:
     source = settings.credential
     if source is None:
         return None
@@ -109,7 +120,7 @@ def _credential(settings: UpstreamSettings, kind: Kind, around: Surroundings) ->
     )
 
 
-def _dropped(settings: UpstreamSettings, kind: Kind) -> frozenset[bytes] | None:
+def _dropped(settings: UpstreamSettings, kind: Kind | RpcKind) -> frozenset[bytes] | None:
     """The fields in which a job could bring a credential of its own: the kind's, and the one that ours goes up in."""
     source = settings.credential
     if source is None:

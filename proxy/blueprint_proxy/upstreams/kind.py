@@ -31,6 +31,13 @@ class Operation(NamedTuple):
     invocation: bytes | None = None
 
 
+class Judging(Protocol):
+    """What an attempt's layer asks of a kind."""
+
+    def judge(self, call: Call, reply: Reply) -> Verdict:
+        """What a reply with a status of 400 or more says."""
+
+
 class Kind(Protocol):
     """The domain knowledge about one sort of service. Stateless: what a call's upstream remembers is elsewhere."""
 

@@ -18,9 +18,21 @@ def test_a_url_has_a_scheme_of_its_kind(problems, kind, url):
 
 
 def test_a_url_of_a_kind_that_is_not_built_is_not_judged_by_another_kind(problems):
-    assert problems("upstreams: {sim: {kind: grpc, url: 'grpc://h:1'}}") == [
-        "proxy.yaml:1: upstreams.sim.kind: grpc: not built yet"
+    assert problems("upstreams: {sim: {kind: geniesim, url: 'grpc://h:1'}}") == [
+        "proxy.yaml:1: upstreams.sim.kind: geniesim: not built yet"
     ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ("kind: grpc, url: 'grpc://h:1/x'", "url: must not have a path: kind grpc has no use for one"),
+        ("url: 'http://h', message_limit: 1MiB", "message_limit: is for kinds geniesim and grpc"),
+        ("url: 'http://h', operations: {a: {unary: true}}", "operations.a.unary: is for kinds geniesim and grpc"),
+    ],
+)
+def test_keys_that_only_grpc_has_a_use_for_are_refused_elsewhere(problems, keys, complaint):
+    assert problems(f"upstreams: {{x: {{{keys}}}}}") == [f"proxy.yaml:1: upstreams.x.{complaint}"]
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8900/x", "http://[::1]:8901", "https://127.0.0.1:50052"])

@@ -109,3 +109,18 @@ def test_provenance_and_settings_tell_of_the_same_values(name, method, path):
     assert found["retry.attempts"] == settings.retry.attempts
     assert frozenset(found["retry.on"]) == settings.retry.on
     assert found["breaker.open"] == settings.breaker.open
+
+
+def test_a_grpc_upstream_says_what_is_unary_and_how_large_a_message_is(configure):
+    text = """
+upstreams:
+  sim: {kind: grpc, url: 'grpc://h:1', operations: {'a.B/*': {unary: true}}}
+  web: {url: 'http://h'}
+"""
+    sim, web = (configure(text).upstreams[name] for name in ("sim", "web"))
+    assert sim.served
+    assert sim.for_operation("a.B/c", "POST", "/a.B/c").unary
+    other = sim.for_operation("s.T/c", "POST", "/s.T/c")
+    assert (other.unary, other.message_limit, other.deadline) == (False, 64 * 1024 * 1024, None)
+    assert web.for_operation("GET", "GET", "/").message_limit is None
+    assert {item.key: item.value for item in sim.provenance("a.B/c", "POST", "/a.B/c")}["unary"] is True

@@ -228,3 +228,18 @@ async def test_what_a_call_went_through_is_told():
     assert (one["queued"], one["deadline"], one["repeatable"]) == (2.0, 30.0, True)
     assert one["tries"] == [{"fault": "503", "verdict": "retryable", "duration": 2.0, "wait": 4.0}]
     assert (two["queued"], two["deadline"], two["repeatable"], two["tries"]) == (0.0, None, False, [])
+
+
+@pytest.mark.parametrize(
+    ("deadline", "outcome"), [(None, "cancelled"), (START + 5.0, "cancelled"), (START + 1.02, "deadline")]
+)
+@virtual_time
+async def test_a_job_that_leaves_at_its_deadline_has_met_it(deadline, outcome):
+    heard = Heard()
+    layer = RecordCalls(ScriptedUpstream("hang"), telemetry=heard.telemetry, now=asyncio.get_running_loop().time)
+    calling = asyncio.get_running_loop().create_task(layer(call(deadline=deadline)))
+    await asyncio.sleep(1)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert [event["outcome"] for event in heard.all("call_finished")] == [outcome]
