@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import re
+import select
 import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -105,6 +106,7 @@ class Job:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = list(command)
         self._asked = False
+        self._lent = False
         go_read, self._go = os.pipe()
         self._failed, failed_write = os.pipe()
         sys.stdout.flush()
@@ -121,9 +123,14 @@ class Job:
 
     def begin(self, variables: dict[str, str]) -> None:
         """Let it become the command, with these variables on top of the environment."""
+        self._woken, wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # an ignored one would wake nobody
         for name in PASSED_ON:
             signal.signal(getattr(signal, name), self._pass_on)
-        _give_terminal(self.pid)
+        self._lend_terminal()
         lines = "".join(f"{name}={value}\n" for name, value in variables.items())
         with contextlib.suppress(BrokenPipeError):  # killed already: wait() says so
             os.write(self._go, f"{lines}\n".encode())
@@ -139,14 +146,46 @@ class Job:
         """Wait for its end."""
         with os.fdopen(self._failed, "rb") as failed:
             why = failed.read().decode(errors="replace") or None
-        _, status = os.waitpid(self.pid, 0)
-        _give_terminal(os.getpgrp())
+        status = self._last_status()
+        self._take_terminal()
         if os.WIFSIGNALED(status):
-            return End(None, os.WTERMSIG(status), self._asked, why)
+            number = os.WTERMSIG(status)
+            by_key = self._lent and number in ASKS_TO_END  # the terminal's keys reach the job alone
+            return End(None, number, self._asked or by_key, why)
         return End(os.WEXITSTATUS(status), None, self._asked, why)
+
+    def _last_status(self) -> int:
+        """Wait on what every signal writes to: in waitpid itself, one that comes just before would not wake us."""
+        while True:
+            ended, status = os.waitpid(self.pid, os.WNOHANG | (os.WUNTRACED if _at_terminal() else 0))
+            if ended and not os.WIFSTOPPED(status):
+                return status
+            if ended:
+                self._stop_with_it()
+                continue
+            select.select([self._woken], [], [])
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._woken, 4096)
+
+    def _stop_with_it(self) -> None:
+        """Be stopped as the job was, by the terminal's key, so that the shell takes over; go on when it says so."""
+        self._take_terminal()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._pass_on(signal.SIGCONT, None)  # here too: the lease's thread may take the signal while this one waits
+
+    def _lend_terminal(self) -> None:
+        """Let the terminal's keys and input be the job's, where they are ours to give: not from the background."""
+        if _at_terminal() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():
+            self._lent = _give_terminal(self.pid)
+
+    def _take_terminal(self) -> None:
+        if self._lent and _at_terminal() and os.tcgetpgrp(sys.stdin.fileno()) == self.pid:
+            _give_terminal(os.getpgrp())
 
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         self._asked = self._asked or number in ASKS_TO_END
+        if number == signal.SIGCONT:
+            self._lend_terminal()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
@@ -173,16 +212,25 @@ def _become(command: list[str], go: int, failed: int) -> NoReturn:
         os._exit(code)
 
 
-def _give_terminal(group: int) -> None:
-    """Make a group the one that the terminal's keys and input belong to, where there is a terminal and it is ours."""
-    if not sys.stdin or not sys.stdin.isatty():
-        return
-    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # else a group in the background is stopped for asking
+def _at_terminal() -> bool:
+    """Whether input comes from a terminal, and one that controls this process."""
     try:
-        with contextlib.suppress(OSError):
-            os.tcsetpgrp(sys.stdin.fileno(), group)
+        os.tcgetpgrp(sys.stdin.fileno())
+    except (AttributeError, ValueError, OSError):  # no stdin, a closed one, no terminal
+        return False
+    return True
+
+
+def _give_terminal(group: int) -> bool:
+    """Make a group the one that the terminal's keys and input belong to; False where it cannot be."""
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # else who gives from the background is stopped
+    try:
+        os.tcsetpgrp(sys.stdin.fileno(), group)
+    except OSError:
+        return False
     finally:
         signal.signal(signal.SIGTTOU, before)
+    return True
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

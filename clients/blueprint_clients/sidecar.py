@@ -6,7 +6,6 @@ Connections are kept and shared by all threads, one exchange at a time on each; 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,14 @@ ABSENT_S = 1.0
 """After a connection failed, calls go on without asking for this long: a wrong host must not cost each of them 2 s."""
 
 
+SILENCE_S = 5.0
+"""An answer that may take long (a place, a back-off) is waited for as long as the sidecar still answers something else,
+which is asked after every such silence and waited for as long."""
+
+HUNG_S = 10.0
+"""What ABSENT_S is, after a sidecar that accepts and does not answer: to find that out again costs twice SILENCE_S."""
+
+
 class Sidecar:
     """A sidecar at an address, with the job's token. Safe for threads and for fork."""
 
@@ -55,7 +62,7 @@ class Sidecar:
     def ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, patience: float = PATIENCE_S
     ) -> dict[str, Any]:
-        """Ask for JSON and return it; `patience` in seconds is for the answer to come.
+        """Ask for JSON and return it; `patience` in seconds is for the answer to come, from a sidecar that lives.
 
         A refusal is raised as the BlueprintError of its reason; SidecarUnreachable where there is no answer, or none
         that can be read.
@@ -137,9 +144,35 @@ class Sidecar:
         except (OSError, BadAnswer) as error:
             raise self._unreachable(error) from error
 
+    def _wait(self, connection: Connection, patience: float) -> None:
+        """Wait for an answer that may take long; TimeoutError when it is over, or nothing at all is answered."""
+        until = time.monotonic() + patience
+        while (left := until - time.monotonic()) > 0:
+            if connection.stirs(min(left, SILENCE_S)):
+                return
+            if left > SILENCE_S and not self._lives():
+                break
+        self._absent_until = time.monotonic() + HUNG_S
+        raise TimeoutError("it accepts connections and does not answer")
+
+    def _lives(self) -> bool:
+        try:
+            connection = Connection(self._address, CONNECT_PATIENCE_S)
+        except OSError:
+            return False
+        try:
+            connection.exchange(self._request("GET", "/livez", None), SILENCE_S)
+        except (OSError, BadAnswer):
+            return False
+        finally:
+            connection.close()
+        return True
+
     def _exchange(self, connection: Connection, request: bytes, patience: float) -> Answer:
         try:
-            answer = connection.exchange(request, patience)
+            connection.begin(request, patience)
+            self._wait(connection, patience)
+            answer = connection.answer()
         except BaseException:
             connection.close()
             raise
@@ -181,7 +214,6 @@ class Sidecar:
 
 
 _known: dict[tuple[str, str | None], Sidecar] = {}
-_making = threading.Lock()
 
 
 def sidecar_of(job: JobEnvironment | None = None) -> Sidecar | None:
@@ -195,7 +227,6 @@ def sidecar_of(job: JobEnvironment | None = None) -> Sidecar | None:
         return None
     key = (proxy, token)
     found = _known.get(key)
-    if found is None:
-        with _making:
-            found = _known.setdefault(key, Sidecar(address_of(proxy), token))
+    if found is None:  # without a lock, which a forked child might find held: of two made at once one is kept
+        found = _known.setdefault(key, Sidecar(address_of(proxy), token))
     return found

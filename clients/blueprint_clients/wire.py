@@ -110,6 +110,10 @@ class Connection:
     def exchange(self, request: bytes, patience: float) -> Answer:
         """Send a whole request and read its answer; `patience` is for each wait on the socket, in seconds."""
         self.begin(request, patience)
+        return self.answer()
+
+    def answer(self) -> Answer:
+        """Read the whole answer to what `begin` has sent."""
         status, headers = self.head()
         try:
             body = b"" if status == 204 else self.body(headers)
@@ -157,6 +161,12 @@ class Connection:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return not poll.poll(0)
+
+    def stirs(self, seconds: float) -> bool:
+        """Wait at most this long for anything to come, also the connection's end; whether something has."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def patience(self, seconds: float) -> None:
         """Wait at most this long for each further piece."""

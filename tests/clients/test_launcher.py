@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -95,7 +96,9 @@ def test_a_signal_is_passed_on_and_the_run_counts_as_cancelled(scripted: Scripte
 
 
 def test_a_job_that_ends_well_after_a_signal_is_a_success(scripted: ScriptedSidecar) -> None:
-    code = "import signal; signal.signal(15, lambda *_: exit(0)); print('up', flush=True); signal.pause()"
+    code = (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); print('up', flush=True); signal.sigwait([15])"
+    )
     launched = start(scripted, *python(code))
     assert launched.process.stdout is not None
     assert launched.process.stdout.readline() == "up\n"
@@ -195,3 +198,66 @@ def test_words_after_the_command_are_the_commands_own(scripted: ScriptedSidecar)
 def test_a_broken_pipe_ends_the_job_as_it_would_without_us(scripted: ScriptedSidecar) -> None:
     launched = start(scripted, "--job", "j", "--scene", "s", "--", "/bin/sh", "-c", "kill -PIPE $$; echo ignored")
     assert launched.wait() == 128 + signal.SIGPIPE
+
+
+TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class AtTerminal(Launched):
+    """The launcher as the foreground of a terminal of its own; `keys` is the terminal's other end."""
+
+    def __init__(self, sidecar: ScriptedSidecar, *words: str) -> None:
+        self.keys, terminal = pty.openpty()
+        environment = {
+            "PATH": os.defpath,
+            "BLUEPRINT_PROXY": sidecar.url,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("clients")),
+        }
+        command = [sys.executable, "-c", TERMINAL, sys.executable, "-m", "blueprint_clients.launcher", *words]
+        pipes = {"stdin": terminal, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        super().__init__(subprocess.Popen(command, env=environment, text=True, **pipes))
+        os.close(terminal)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self.keys, keys)
+
+    def wait(self) -> int:
+        try:
+            return super().wait()
+        finally:
+            os.close(self.keys)
+
+    def begun(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "up\n"
+
+
+def shell(code: str) -> list[str]:
+    return ["--job", "job", "--scene", "scene", "--", "/bin/sh", "-c", code]
+
+
+def test_a_job_that_the_terminals_key_interrupts_was_asked_to_end(scripted: ScriptedSidecar) -> None:
+    launched = AtTerminal(scripted, *shell("echo up; exec sleep 60"))
+    launched.begun()
+    launched.press(b"\x03")
+    assert launched.wait() == 128 + signal.SIGINT
+    assert scripted.of("POST", END)[0].body == {"outcome": "cancelled", "signal": int(signal.SIGINT)}
+
+
+def test_the_launcher_stops_with_a_job_that_the_terminals_key_stops_and_goes_on_with_it(
+    scripted: ScriptedSidecar,
+) -> None:
+    launched = AtTerminal(scripted, *shell("echo up; read word; echo $word"))
+    launched.begun()
+    launched.press(b"\x1a")
+    _, status = os.waitpid(launched.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    launched.process.send_signal(signal.SIGCONT)
+    launched.press(b"on\n")
+    assert launched.wait() == 0, launched.err
+    assert launched.out == "on\n"

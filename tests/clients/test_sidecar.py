@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from typing import Any
 
@@ -217,3 +218,30 @@ def test_addresses_that_were_forgotten_are_asked_again(scripted: ScriptedSidecar
 def test_its_listeners_speak_tls_where_its_address_says_so(job: pytest.MonkeyPatch, address: str, tls: bool) -> None:
     job.setenv("BLUEPRINT_PROXY", address)
     assert connected().tls is tls
+
+
+def test_a_long_wait_goes_on_while_the_sidecar_answers_something_else(
+    scripted: ScriptedSidecar, job: pytest.MonkeyPatch
+) -> None:
+    job.setattr(module, "SILENCE_S", 0.2)
+    alive = threading.Event()
+
+    def lives(_: object) -> Said:
+        alive.set()
+        return Said(200, {})
+
+    def answer(_: object) -> Said:
+        return Said(200, {"waited": alive.wait(10)})
+
+    scripted.script("GET", "/livez", lives)
+    scripted.script("POST", "/x", answer)
+    assert connected().ask("POST", "/x", {}, patience=60.0) == {"waited": True}
+
+
+def test_a_sidecar_that_accepts_and_answers_nothing_is_given_up_and_left_alone(job: pytest.MonkeyPatch) -> None:
+    job.setattr(module, "SILENCE_S", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        job.setenv("BLUEPRINT_PROXY", f"http://127.0.0.1:{hung.getsockname()[1]}")
+        for said in ("does not answer", "a moment ago"):
+            with pytest.raises(SidecarUnreachable, match=said):
+                connected().ask("POST", "/x", {}, patience=3600.0)

@@ -137,7 +137,8 @@ def test_prometheus_scrapes_the_sidecar(scene):
         "no series of the sidecar",
     )
     assert {"blueprint_proxy_calls_total", "blueprint_proxy_attempts_total"} <= set(names)
-    question = quote('sum(blueprint_proxy_calls_total{upstream="gcs"})')
+    # its greatest value: another test may have started the sidecar anew
+    question = quote('sum(max_over_time(blueprint_proxy_calls_total{upstream="gcs"}[1h]))')
     until(
         lambda: any(
             float(series["value"][1]) > 0 for series in scene.prometheus(f"/api/v1/query?query={question}")["result"]

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from blueprint_clients.errors import BlueprintError, SidecarUnreachable
+from blueprint_clients.errors import BY_REASON, BlueprintError, DeadlineExceeded, SidecarUnreachable
+from blueprint_clients.external_services.outcomes import MAY_REPEAT
 from blueprint_clients.notices import say_once
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ WITHOUT_DEADLINE_S = 3600.0
 """The same where the call has none: the sidecar's own limits come first."""
 
 NAME_LIMIT = 64
+
+GRAIN_S = 0.05
+"""A permit goes a little before its deadline, so that the sidecar's breaker hears of the hang."""
 
 
 class Permit(NamedTuple):
@@ -40,6 +44,7 @@ class Guard:
     """The guard of one upstream, for one call; `deadline` is in time.monotonic's seconds, None for none."""
 
     def __init__(self, sidecar: Sidecar, upstream: str, operation: str, deadline: float | None) -> None:
+        self.upstream = upstream
         self._sidecar = sidecar
         self._path = f"/v1/guard/{quote(upstream, safe='')}"
         self._operation = label(operation)
@@ -64,15 +69,20 @@ class Guard:
         """
         path = f"{self._path}/{quote(permit.id, safe='')}"
         try:
-            said = self._sidecar.ask("POST", path, outcome.settlement(), patience=self._patience())
+            patience = self._patience() if outcome.kind in MAY_REPEAT else MARGIN_S  # the rest is answered at once
+            said = self._sidecar.ask("POST", path, outcome.settlement(), patience=patience)
             again = _permit(said, permit.attempt + 1) if said.get("again") is True else None
         except SidecarUnreachable as error:
             say_once("settle", "a guarded function's outcome could not be told to the sidecar: %s", error)
             return Verdict(None, error.reason)
-        except BlueprintError as error:  # 410: the permit has expired, and is settled as unknown
-            return Verdict(None, error.reason or None)
+        except BlueprintError as error:  # 410: the permit has expired, and is settled as a hang
+            return Verdict(None, error.reason if error.reason in BY_REASON else self._why_expired())
         reason = said.get("reason")
         return Verdict(again, reason if isinstance(reason, str) else None)
+
+    def _why_expired(self) -> str | None:
+        over = self._deadline is not None and time.monotonic() > self._deadline - GRAIN_S
+        return DeadlineExceeded.usual_reason if over else None
 
     def _patience(self) -> float:
         left = WITHOUT_DEADLINE_S if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, THROTTLED, REJECTED, UNKNOWN = "success", "failure", "throttled", "rejected", "unknown"
 
+MAY_REPEAT = {FAILURE, THROTTLED}
+"""Outcomes after which a function is run again if the sidecar says so: its own errors and 4xx never are."""
+
 HTTP_LIBRARIES = {
     "requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "http", "urllib", "google", "grpc",
 }  # fmt: skip

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blueprint_clients.external_services.calls import CURRENT, CurrentCall
 from blueprint_clients.external_services.outcomes import (
-    FAILURE,
+    MAY_REPEAT,
     REJECTED,
     SUCCESS,
-    THROTTLED,
     UNKNOWN,
     Outcome,
     of_exception,
     of_result,
 )
+from blueprint_clients.notices import say_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from blueprint_clients.external_services.guard import Guard, Permit
-
-MAY_REPEAT = {FAILURE, THROTTLED}
-"""Outcomes after which a function is run again if the sidecar says so: its own errors and 4xx never are."""
 
 
 class Ended(NamedTuple):
@@ -64,6 +62,12 @@ def guarded(
             raise
         if give_back.given:
             return ended
+        if isinstance(ended.result, GeneratorType):
+            say_once(
+                f"generator {guard.upstream}",
+                "a function guarded for %r returns a generator: what it does when it is read is not guarded",
+                guard.upstream,
+            )
         verdict = guard.settle(permit, ended.outcome)
         if verdict.again is None or ended.outcome.kind not in MAY_REPEAT:
             return ended._replace(reason=verdict.reason)
@@ -90,6 +94,8 @@ def _run(func: Callable[[], Any], current: CurrentCall, attempt: int) -> Ended:
     try:
         with watched:
             result = func()
+            if isinstance(result, (CoroutineType, AsyncGeneratorType)):
+                raise _not_awaited(result)
             return Ended(result, None, of_result(result), attempt)
     finally:
         CURRENT.reset(token)
@@ -97,6 +103,13 @@ def _run(func: Callable[[], Any], current: CurrentCall, attempt: int) -> Ended:
     if error is None:
         raise RuntimeError("a function ended neither with a result nor with an exception")
     return Ended(None, error, of_exception(error), attempt)
+
+
+def _not_awaited(result: CoroutineType[Any, Any, Any] | AsyncGeneratorType[Any, Any]) -> TypeError:
+    name = result.__qualname__
+    if isinstance(result, CoroutineType):
+        result.close()  # not begun: else Python warns that it was never awaited
+    return TypeError(f"call() takes a plain function, and {name} is asynchronous: nothing of it has been run")
 
 
 class _Watched:

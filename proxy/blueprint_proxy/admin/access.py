@@ -28,15 +28,17 @@ class Scope(Enum):
 class Share(Enum):
     """What a request takes one place of while it lasts: what they are for, and how many there are.
 
-    Those that last (a lease as long as its job, a guarded call as long as its back-off) have shares of their own, so
-    that however many jobs hold them, an order to a breaker still finds a place. Together they are fewer than the
-    connections that connection.py keeps, and the rest of those are for probes, which take no place at all.
+    Those that last (a lease as long as its job, a guarded call as long as its back-off) have shares of their own, and
+    so has whatever else jobs ask (a body that comes slowly, a secret that is still looked for), so that however many
+    of them there are, an order to a breaker still finds a place. Together they are fewer than the connections that
+    connection.py keeps, and the rest of those are for probes, which take no place at all.
     """
 
     LEASES = ("leases", 128)
     EVENTS = ("event streams", 16)
-    GUARD = ("guarded functions", 256)
-    ORDERS = ("requests", 48)
+    GUARD = ("guarded functions", 240)
+    JOBS = ("jobs' other requests", 64)
+    ORDERS = ("operators' requests", 32)
 
     def __init__(self, what: str, places: int) -> None:
         self.what = what
@@ -63,11 +65,11 @@ TABLE = (
     Rule(None, "/livez", Scope.OPEN, None),
     Rule(None, "/readyz", Scope.OPEN, None),
     Rule(None, "/metrics", Scope.OPEN, None),
-    Rule("GET", "/v1/addresses", Scope.JOB),
-    Rule("GET", "/v1/secrets/{}", Scope.JOB),
-    Rule("POST", "/v1/runs", Scope.JOB),
+    Rule("GET", "/v1/addresses", Scope.JOB, Share.JOBS),
+    Rule("GET", "/v1/secrets/{}", Scope.JOB, Share.JOBS),
+    Rule("POST", "/v1/runs", Scope.JOB, Share.JOBS),
     Rule("GET", "/v1/runs/{}/lease", Scope.JOB, Share.LEASES),
-    Rule("POST", "/v1/runs/{}/end", Scope.JOB),
+    Rule("POST", "/v1/runs/{}/end", Scope.JOB, Share.JOBS),
     Rule("POST", "/v1/guard/{}", Scope.JOB, Share.GUARD),
     Rule("POST", "/v1/guard/{}/{}", Scope.JOB, Share.GUARD),
     Rule("GET", "/v1/events", Scope.OPERATOR, Share.EVENTS),

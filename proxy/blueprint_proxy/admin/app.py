@@ -11,8 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 
 from blueprint_proxy import __version__
+from blueprint_proxy.admin.access import Scope, rule_of
 from blueprint_proxy.admin.description import describe
 from blueprint_proxy.admin.gate import Gate, error_body
 from blueprint_proxy.admin.guard import guard_router
@@ -72,9 +74,20 @@ def _operation_id(route: "APIRoute") -> str:
     return route.name
 
 
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)  # noqa: S101 -- by registration; the type is FastAPI's
-    return JSONResponse(error_body(error.status_code, str(error.detail)), error.status_code, error.headers)
+    headers = {"allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
+    return JSONResponse(error_body(error.status_code, str(error.detail)), error.status_code, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the request's path has. Starlette names those of the first route alone, of several."""
+    found = [
+        method
+        for method in ("GET", "POST")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+    return ["GET", "HEAD"] if rule_of("GET", request.url.path).scope is Scope.OPEN else found
 
 
 async def _misunderstood(_request: Request, error: Exception) -> JSONResponse:

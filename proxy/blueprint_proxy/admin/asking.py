@@ -11,9 +11,7 @@ import httpx2
 from blueprint_proxy.config import read_secret
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from blueprint_proxy.config import Config
+    from blueprint_proxy.config import Config, ListenerTls
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
@@ -27,7 +25,7 @@ def ask(config: Config, path: str) -> Any:
         raise OSError(f"admin.token: {error}") from error
     headers = {} if token is None else {"authorization": f"Bearer {token.reveal()}"}
     secure = config.tls is not None and address.unix is None
-    verify = _this_very_server(config.tls.cert) if secure and config.tls is not None else True
+    verify = _this_very_server(config.tls) if secure and config.tls is not None else True
     base_url = "http://localhost" if address.unix is not None else f"http{'s' * secure}://{address.local}"
     try:
         # the environment's proxies and .netrc are for other addresses than this one
@@ -40,7 +38,9 @@ def ask(config: Config, path: str) -> Any:
         ) as client:
             answer = client.get(path)
     except httpx2.HTTPError as error:
-        raise OSError(f"no proxy answers at {address}: {error}") from error
+        shown = secure and config.tls is not None and config.tls.client_ca is not None
+        perhaps = ", or tls.client_ca does not know the listener's own certificate" * shown
+        raise OSError(f"no proxy answers at {address}{perhaps}: {error}") from error
     try:
         said = answer.json()
         if answer.is_success:
@@ -51,8 +51,12 @@ def ask(config: Config, path: str) -> Any:
     raise OSError(f"the proxy at {address} refuses: {message}")
 
 
-def _this_very_server(cert: Path) -> ssl.SSLContext:
-    """Trust in nothing but the listener's own certificate, under whatever name: it is read from the same file."""
+def _this_very_server(files: ListenerTls) -> ssl.SSLContext:
+    """Trust in nothing but the listener's own certificate, under whatever name: it is read from the same file.
+
+    Where the listener asks for a client's (tls.client_ca), its own is shown: there is no other here.
+    """
+    cert = files.cert
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -60,4 +64,6 @@ def _this_very_server(cert: Path) -> ssl.SSLContext:
     if own is None:
         raise OSError(f"tls.cert: {cert} holds no certificate")
     context.load_verify_locations(cadata=own.group())
+    if files.client_ca is not None:
+        context.load_cert_chain(cert, files.key)
     return context

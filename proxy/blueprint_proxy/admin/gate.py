@@ -15,7 +15,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from blueprint_proxy.admin.access import NoPlace, Places, Scope, rule_of
+from blueprint_proxy.admin.access import REST, NoPlace, Places, Scope, rule_of
 from blueprint_proxy.inbound.peers import credentials
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ class Gate:
             rule = self._judge(scope)
             with self._places.one_of(rule.share):
                 whole = await _read(scope, receive)
-                await self._app(scope, whole, send if rule.scope is Scope.OPEN else _protecting(send))
+                if rule.scope is not Scope.OPEN:
+                    send = _protecting(send)
+                elif scope["method"] == "HEAD":  # how some balancers probe; uvicorn keeps the body back by itself
+                    scope = {**scope, "method": "GET"}
+                await self._app(scope, whole, send)
         except _Refused as refused:
             await _answer(send, refused.status, str(refused), *refused.fields)
         except NoPlace as none:
@@ -116,6 +120,8 @@ class Gate:
         rule = rule_of(scope["method"], scope["path"])
         if rule.scope is not Scope.OPEN:
             self._authenticate(rule.scope, fields.get(b"authorization", []), scope)
+        if rule is REST and scope["path"].endswith("\n"):  # a route's pattern would overlook it at the very end
+            raise _Refused(404, "Not Found")
         kinds = [kind.partition(b";")[0].strip().lower() for kind in fields.get(b"content-type", [])]
         if scope["method"] == "POST" and kinds != [b"application/json"]:
             raise _Refused(415, "a POST must have the content type application/json")

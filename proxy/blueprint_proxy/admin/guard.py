@@ -20,6 +20,7 @@ from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.guard.function import Ended, Function, HandedOut, Told
 from blueprint_proxy.guard.permits import Asked, Guard, UnknownPermit
 from blueprint_proxy.inbound.answers import answer
+from blueprint_proxy.telemetry.tracing import parse
 
 _AS_IT_CAME = frozenset({Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TRUNCATED})
 """What a failure without a status is called that was not given up: the job knows its own failure better."""
@@ -117,7 +118,9 @@ def guard_router(guard: Guard) -> APIRouter:
     async def permit(order: PermitOrder, name: str, request: Request) -> Response:
         """Give leave to run a function, once its turn has come, or refuse as a call would be refused."""
         request_id = guard.request_id(request.headers.get("x-request-id"))
-        asked = Asked(order.operation, request_id, order.timeout_s, order.run, order.repeatable)
+        joined = request.headers.get("traceparent")
+        trace = None if joined is None else parse(joined.encode("latin-1"))
+        asked = Asked(order.operation, request_id, order.timeout_s, order.run, order.repeatable, trace)
         try:
             turn = await _turn(guard.ask(name, asked), request.receive)
         except Refusal as refusal:

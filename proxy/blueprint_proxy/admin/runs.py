@@ -40,8 +40,8 @@ class _Said(BaseModel):
 class RunOrder(_Said):
     """A job wants a lease. `deadline_s`: seconds from now by which every call of the run ends. `pid`: its process."""
 
-    job_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    scene_id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    job_name: str = Field(pattern=r"^[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]$")
+    scene_id: str = Field(pattern=r"^[A-Za-z0-9._-]{0,127}[A-Za-z0-9_-]$")
     bucket: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,222}$")
     deadline_s: _Seconds | None = None
     pid: int | None = Field(default=None, ge=1, le=2**22)

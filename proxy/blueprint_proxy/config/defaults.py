@@ -139,7 +139,7 @@ BY_KIND: dict[str, dict[str, Default]] = {
             None, "a stream that waits for an event says nothing for hours; keepalive tells a dead connection"
         ),
         "concurrency.limit": Default(
-            4096, "a thousand open streams are ordinary; each costs some 100 KiB here, and one connection carries all"
+            4096, "a thousand open streams are ordinary; each costs about 50 KiB here, and one connection carries all"
         ),
         "message_limit": MESSAGE_LIMIT,
         "retry.on": Default(

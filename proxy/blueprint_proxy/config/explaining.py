@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from blueprint_proxy.config.configuration import Config
     from blueprint_proxy.config.upstream_settings import UpstreamSettings
 
+WIDEST = 48
+"""Characters to which a column is padded: one long value does not push all the others out of sight."""
+
 
 def explain(config: Config, name: str, method: str | None = None, path: str | None = None, operation: str = "") -> str:
     """Return the table of upstream `name`, or of its `operation` sent as `method` to `path`. KeyError: unknown name.
@@ -39,7 +42,7 @@ def explain(config: Config, name: str, method: str | None = None, path: str | No
 
 
 def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths = [min(WIDEST, max(len(row[column]) for row in rows)) for column in range(3)]
     return [
         "  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].ljust(widths[2]), row[3]]).rstrip()
         for row in rows

@@ -119,11 +119,15 @@ def read_place(place: SecretPlace, environ: Mapping[str, str] | None = None) -> 
     """Return what a file or a variable holds; None when there is no value there.
 
     One newline at a file's end is dropped; an empty value is no value. Raises OSError for a file that is there and
-    cannot be read, ValueError (naming the place only) for one that is too long.
+    cannot be read, ValueError (naming the place only) for one that is too long or no text.
     """
     env = os.environ if environ is None else environ  # noqa: TID251 - the configuration is the environment's one reader
     value = env.get(place.name, "") if place.kind == "env" else _read_file(place.name)
-    return None if not value or value == DUMMY_KEY else Secret(value)
+    if not value or value == DUMMY_KEY:
+        return None
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{place} is not UTF-8 text")
+    return Secret(value)
 
 
 def _read_file(name: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from blueprint_proxy.runs.run import Run
     from blueprint_proxy.sweep import Sweep
     from blueprint_proxy.telemetry.stream import Telemetry
+    from blueprint_proxy.telemetry.tracing import Trace
     from blueprint_proxy.upstreams.upstream import Upstream
 
 MOST = 4096
@@ -37,7 +38,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class Asked:
     """A job's request for leave to run a function. `operation` is its own name for it; `timeout` is in seconds.
 
-    `repeatable` None: the configuration's `class` decides, then the kind. `run` is the id of the run that it is for.
+    `repeatable` None: the configuration's `class` decides, then the kind. `run` is the id of the run that it is for,
+    `trace` the trace that the function belongs to.
     """
 
     operation: str
@@ -45,6 +47,7 @@ class Asked:
     timeout: float | None = None
     run: str | None = None
     repeatable: bool | None = None
+    trace: Trace | None = None
 
 
 class UnknownPermit(LookupError):
@@ -176,6 +179,7 @@ class Guard:
             arrived=now,
             deadline=deadline,
             run=function.run,
+            trace=asked.trace,
         )
 
     def _over(self, task: asyncio.Task[Reply]) -> None:

@@ -63,14 +63,16 @@ class MakeAttempt:
         return reply
 
     async def _look_for_rejection(self, reply: Reply) -> Verdict:
-        """The verdict, which is not the upstream's failure when our credential is what it does not like."""
+        """The verdict, which is not the upstream's failure when our credential is what it does not like.
+
+        A body too long to read stays as it is, and the status alone decides.
+        """
         if not isinstance(reply.body, bytes):
             whole = await reply.body.whole(WHOLE_FAILURE)
-            if whole is None:
-                return reply.verdict
-            reply.body = whole
-        body = plain_body(reply.body, reply.headers.get(b"content-encoding"))
-        if self._rejects(reply.status, body):
+            if whole is not None:
+                reply.body = whole
+        read = reply.body if isinstance(reply.body, bytes) else b""
+        if self._rejects(reply.status, plain_body(read, reply.headers.get(b"content-encoding"))):
             reply.rejected = True
             reply.verdict = Verdict.FATAL
         return reply.verdict

@@ -70,4 +70,8 @@ class RenewCredential:
         again = renewed and (isinstance(call.body, bytes) or call.body.replayable)
         outcome = "unchanged" if not renewed else "repeated" if again else "too_late"
         self._emit(CredentialRejected(call.upstream, call.operation, call.request_id, credential.id, outcome))
-        return await self._next(call) if again else reply
+        if not again:
+            return reply
+        if not isinstance(reply.body, bytes):
+            reply.body.abandon()  # too long to read; it holds a place and a connection
+        return await self._next(call)

@@ -1,8 +1,9 @@
 """What a status means that the gRPC library gave: the upstream's own word, or how the way to it failed.
 
 The library makes statuses of its own for connections that fail, and says in words alone which of them it is. Any
-upstream can use the same words for a failure of its own (a gateway does), so they count only where no connection
-stands: the one that carried an upstream's word still does.
+upstream can use the same words for a failure of its own (a gateway does). That nothing was sent is therefore believed
+only where no connection stands: the one that carried an upstream's word still does. That a connection was lost is
+believed in any case: it says no more than that the call may have been executed.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def failure(call: RpcCall, status: Status, *, connected: bool) -> ProxyError | N
             error = UpstreamBroke(message, sent=False)
         elif not connected and message.startswith(NEVER_CONNECTED):
             error = UpstreamUnreachable(message)
-        elif not connected and message.startswith(CONNECTION_LOST):
+        elif message.startswith(CONNECTION_LOST):
             error = UpstreamBroke(message, sent=True)
     return error
 

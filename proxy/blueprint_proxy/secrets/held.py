@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from blueprint_proxy.policies.backoff import full_jitter
 from blueprint_proxy.secrets.looking import Found
 
 if TYPE_CHECKING:
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
 
     from blueprint_proxy.config import CredentialSource, Secret, SecretPlace
     from blueprint_proxy.secrets.looking import Answer
+
+JITTER = 0.1
+"""The share of `refresh` by which looks are spread, so that a fleet does not ask at once."""
+AGAIN, AGAIN_CAP = 1.0, 15.0
+"""Seconds of back-off while something is missing, or a better place could not be asked."""
+EARLY_AGAIN = 5.0
+"""Seconds from a look that an upstream's complaint caused, and that brought nothing new, to the next: a new version
+becomes `latest` a while after it is there, and calls that fail for a bad key must not be calls at the store."""
+EARLY_AGAIN_CAP, EARLY_LOOKS = 60.0, 10
+"""Seconds between, and number of, looks after a complaint that brought nothing new: some six minutes' worth."""
 
 
 class HeldSecret:
@@ -80,3 +91,41 @@ class HeldSecret:
             if answer.passing and self.value is not None and place == self.place:
                 break
         self.why = ", ".join(whys) or "no place is configured"
+
+    def to_ask(self, answers: Mapping[SecretPlace, Answer]) -> SecretPlace | None:
+        """The place at Secret Manager that has a say; None where there is none, or a better place has a value."""
+        for place in self.source.places:
+            if place.kind == "secret_manager":
+                return place
+            if isinstance(answers[place], Found):
+                return None
+        return None
+
+    def plan(self, now: float, refresh: float, chance: float, *, renewed: bool, early: bool) -> None:
+        """When to look again: after `refresh`; sooner while something is wrong, or an upstream has complained.
+
+        `chance` is a random number in [0, 1), `renewed` whether the look brought another value, `early` whether an
+        upstream's complaint caused it.
+        """
+        waits = [refresh * (1.0 - JITTER * chance)]
+        if self.found and not self.passing:
+            self.failures = 0
+        else:
+            self.failures += 1
+            waits.append(AGAIN / 2 + full_jitter(self.failures, AGAIN, AGAIN_CAP, lambda: chance))
+        if renewed:
+            self.complaints = 0
+        elif early:
+            self.complaints = 1
+        elif self.complaints:
+            self.complaints = (self.complaints + 1) % EARLY_LOOKS
+        if self.complaints:
+            self.early = now + EARLY_AGAIN
+            waits.append(min(EARLY_AGAIN * 2.0 ** (self.complaints - 1), EARLY_AGAIN_CAP))
+        self.due = now + min(waits)
+
+    def land(self) -> None:
+        """End the look under way for all that wait for it."""
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            flight.set_result(None)

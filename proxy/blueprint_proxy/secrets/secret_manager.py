@@ -53,6 +53,9 @@ _NOT_THERE = (exceptions.NotFound, exceptions.FailedPrecondition, exceptions.Inv
 """No such secret or version, one that is disabled or destroyed, and an id that cannot be one."""
 _DENIED = (exceptions.Forbidden, exceptions.Unauthenticated, exceptions.Unauthorized)
 """An answer, and no reason to forget a value: grants reach the service minutes late."""
+_UNUSABLE = (GoogleAuthError, OSError, ValueError, TypeError, AttributeError, KeyError)
+"""What google.auth raises for credentials that are not there, cannot be read, or are not what they should be: not all
+of it is its own."""
 
 
 class _Down(Exception):
@@ -117,7 +120,7 @@ class SecretManager:
 
         try:
             async with asyncio.timeout(PATIENCE):
-                client = await self._opened()
+                client = await self._ready()
                 async with asyncio.TaskGroup() as tasks:
                     for name in names:
                         tasks.create_task(one(client, name))
@@ -150,6 +153,12 @@ class SecretManager:
                 return why
             await asyncio.sleep(full_jitter(attempt, BASE, CAP, self._chance))
 
+    async def _ready(self) -> SecretManagerServiceAsyncClient:
+        try:
+            return await self._opened()
+        except _UNUSABLE as error:
+            raise _Down(f"no Google credentials to ask with: {_said(error)}") from None
+
     async def _opened(self) -> SecretManagerServiceAsyncClient:
         if self._client is None:
             endpoint = self._settings.endpoint or Transport.DEFAULT_HOST
@@ -171,9 +180,9 @@ class SecretManager:
             self._search.add_done_callback(_heard)
         try:
             credentials, _ = await asyncio.shield(self._search)
-        except GoogleAuthError as error:
+        except _UNUSABLE:
             self._search = None
-            raise _Down(f"no Google credentials to ask with: {_said(error)}") from None
+            raise
         return credentials
 
 
@@ -197,6 +206,8 @@ def _value(data: bytes, version: str) -> Answer:
 
 def _said(error: Exception) -> str:
     """The status and the service's words, cut: they name resources and never hold a value."""
+    if isinstance(error, GoogleAuthError):
+        return str(error.args[0] if error.args else error)[:200]  # the rest may quote the credentials' file
     if not isinstance(error, exceptions.GoogleAPICallError):
         return str(error)[:200]
     status = error.grpc_status_code

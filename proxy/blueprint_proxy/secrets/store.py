@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from blueprint_proxy.config import SecretManagerSettings, quieten_grpc
 from blueprint_proxy.errors import ProxyError
-from blueprint_proxy.policies.backoff import full_jitter
 from blueprint_proxy.secrets.held import HeldSecret
 from blueprint_proxy.secrets.looking import Answer, NotFound, fingerprints, look_at_all
 from blueprint_proxy.secrets.reporting import SecretsReport
@@ -28,15 +27,6 @@ if TYPE_CHECKING:
 
 WATCH = 0.5
 """Seconds between two looks at the files' versions: a change is taken within about a second."""
-JITTER = 0.1
-"""The share of `refresh` by which looks are spread, so that a fleet does not ask at once."""
-AGAIN, AGAIN_CAP = 1.0, 30.0
-"""Seconds of back-off while something is missing, or a better place could not be asked."""
-EARLY_AGAIN = 5.0
-"""Seconds between two looks that an upstream's complaint may cause: a new version becomes `latest` a while after it is
-there, and calls that fail for a bad key must not be calls at the store."""
-EARLY_AGAIN_CAP, EARLY_LOOKS = 60.0, 10
-"""Seconds between, and number of, looks after a complaint that brought nothing new: some six minutes' worth."""
 NO_PROJECT = "no project is known: set secret_manager.project or GOOGLE_CLOUD_PROJECT"
 
 
@@ -117,7 +107,10 @@ class SecretStore:
         needed |= {held.source.places: held for held in self._for_jobs.values()}
         self._held = needed
         self._needed = list(needed.values())
-        self._refresh = config.secrets.refresh
+        if config.secrets.refresh != self._refresh:
+            self._refresh = config.secrets.refresh
+            for held in self._needed:
+                held.due = min(held.due, self._now() + self._refresh)
         if config.secret_manager != self._settings:
             self._settings = config.secret_manager
             for held in self._needed:
@@ -133,7 +126,6 @@ class SecretStore:
         if _is_newer(held, rejected):
             return True
         if held.flight is None and self._now() >= held.early and self._group is not None:
-            held.early = self._now() + EARLY_AGAIN
             self._start([held], early=True)
         if held.flight is not None:
             await asyncio.wait([held.flight])
@@ -161,6 +153,7 @@ class SecretStore:
                 while True:
                     due = [held for held in self._needed if held.flight is None and held.due <= self._now()]
                     due += await self._with_changed_files(due)
+                    due = [held for held in due if held.flight is None]  # an upstream may have complained meanwhile
                     if due:
                         self._start(due, first=first)
                         first = False
@@ -194,54 +187,65 @@ class SecretStore:
         self._files = seen
         return [held for held in touched if held.flight is None]
 
-    def _start(self, due: list[HeldSecret], *, first: bool = False, early: bool = False) -> asyncio.Future[None]:
+    def _start(self, due: list[HeldSecret], *, first: bool = False, early: bool = False) -> None:
         """Begin one look at all of `due`, in a task that no caller's end can cancel."""
         if self._group is None:
             raise RuntimeError("the store looks only while it runs")
-        flight: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for held in due:
-            held.flight = flight
-        self._group.create_task(self._look(due, flight, first=first, early=early))
-        return flight
+            held.flight = asyncio.get_running_loop().create_future()
+        self._group.create_task(self._look(due, first=first, early=early))
 
-    async def _look(self, due: list[HeldSecret], flight: asyncio.Future[None], *, first: bool, early: bool) -> None:
+    async def _look(self, due: list[HeldSecret], *, first: bool, early: bool) -> None:
+        """Where files and variables decide, that is all: Secret Manager may be slow, and is no matter of theirs."""
+        waiting = due
         try:
-            answers = await self._answers({place for held in due for place in held.source.places})
-            now = self._now()
-            moved: list[HeldSecret] = []
-            for held in due:
-                before = held.value, held.origin
-                held.settle(answers, now)
-                if held.value is not None and held.value != before[0]:
-                    self._on_secret(held.value)
-                if (held.value, held.origin) != before:
-                    moved.append(held)
-                self._plan(held, now, renewed=held.value != before[0], early=early)
-                held.loaded.set()
+            local = {place for held in due for place in held.source.places if place.kind != "secret_manager"}
+            answers = await asyncio.to_thread(look_at_all, local) if local else {}
+            asks = {held: held.to_ask(answers) for held in due}
+            moved = self._settle([held for held in due if asks[held] is None], answers, early=early)
+            waiting = [held for held in due if asks[held] is not None]
+            if waiting:
+                remote = {place.name: place for place in asks.values() if place is not None}
+                answers |= await self._asked_for(remote)
+                moved += self._settle(waiting, answers, early=early)
+                waiting = []
         finally:
-            for held in due:
-                held.flight = None
-            flight.set_result(None)
+            for held in waiting:  # not the others: by now they may be in another look
+                held.land()
             self._wake.set()
         for held in [] if first else moved:
             if held.value is not None:
                 self._emit(SecretChanged(held.id, held.origin, early))
-        self._report.tell(self._needed, now, refresh=self._refresh, first=first)
+        self._report.tell(self._needed, self._now(), refresh=self._refresh, first=first)
 
-    async def _answers(self, places: set[SecretPlace]) -> dict[SecretPlace, Answer]:
-        local = [place for place in places if place.kind != "secret_manager"]
-        answers = await asyncio.to_thread(look_at_all, local) if local else {}
-        remote = {place.name: place for place in places if place.kind == "secret_manager"}
-        if not remote:
-            return answers
+    def _settle(
+        self, looked_at: list[HeldSecret], answers: dict[SecretPlace, Answer], *, early: bool
+    ) -> list[HeldSecret]:
+        """Take what was found. Returns those of which the value or its place is another one now."""
+        now = self._now()
+        moved: list[HeldSecret] = []
+        for held in looked_at:
+            before = held.value, held.origin
+            held.settle(answers, now)
+            if held.value is not None and held.value != before[0]:
+                self._on_secret(held.value)
+            if (held.value, held.origin) != before:
+                moved.append(held)
+            held.plan(now, self._refresh, self._chance(), renewed=held.value != before[0], early=early)
+            held.loaded.set()
+            held.land()
+        self._wake.set()
+        return moved
+
+    async def _asked_for(self, remote: dict[str, SecretPlace]) -> dict[SecretPlace, Answer]:
         manager = await self._asked()
         if manager is None:
             if not self._noted:
                 self._noted = True
                 self._emit(SecretManagerUnused(NO_PROJECT))
-            return answers | dict.fromkeys(remote.values(), NotFound(NO_PROJECT))
+            return dict.fromkeys(remote.values(), NotFound(NO_PROJECT))
         found = await manager.access(remote)
-        return answers | {place: found[name] for name, place in remote.items()}
+        return {place: found[name] for name, place in remote.items()}
 
     async def _asked(self) -> Asked | None:
         """Secret Manager as it is configured now; None where no project is known."""
@@ -253,24 +257,6 @@ class SecretStore:
                 self._opened_for = self._settings
                 self._manager = await self._open_manager(self._settings, self._chance)
             return self._manager
-
-    def _plan(self, held: HeldSecret, now: float, *, renewed: bool, early: bool) -> None:
-        """When to look again: after `refresh`; sooner while something is wrong, or an upstream has complained."""
-        waits = [self._refresh * (1.0 - JITTER * self._chance())]
-        if held.found and not held.passing:
-            held.failures = 0
-        else:
-            held.failures += 1
-            waits.append(AGAIN / 2 + full_jitter(held.failures, AGAIN, AGAIN_CAP, self._chance))
-        if renewed:
-            held.complaints = 0
-        elif early:
-            held.complaints = 1
-        elif held.complaints:
-            held.complaints = (held.complaints + 1) % EARLY_LOOKS
-        if held.complaints:
-            waits.append(min(EARLY_AGAIN * 2.0 ** (held.complaints - 1), EARLY_AGAIN_CAP))
-        held.due = now + min(waits)
 
 
 def _is_newer(held: HeldSecret, than: Secret) -> bool:

@@ -21,12 +21,13 @@ _CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|password|passwd|credential
 
 _IN_STRINGS = (
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{4,}", re.IGNORECASE), rf"\1 {MASK}"),
-    # name=value and "name": "value", in queries, fields and bodies; an upload_id is as good as a key to the upload
+    # name=value and "name": "value", in queries, fields and bodies; an upload_id is as good as a key to the upload.
+    # What we say of a configuration's key (`jobs.token: must be`) is no value.
     (
         re.compile(
             r"""((?:api[-_]?key|token|secret|password|passwd|credential|signature|authorization|\bkey|\bsig|\bupload_id)
                  ["']?\s*[=:]\s*["']?)
-                (?!\[redacted\])[^\s&"',;}]+""",
+                (?!\[redacted\]|(?:must|unknown|configured,)\s)[^\s&"',;}]+""",
             re.IGNORECASE | re.VERBOSE,
         ),
         rf"\1{MASK}",

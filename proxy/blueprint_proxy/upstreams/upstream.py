@@ -219,6 +219,8 @@ class Upstream:
         body = call.settings.body
         enforcing = call.settings.mode == "enforce"
         keeps = enforcing and call.settings.retry.attempts > 1 and call.repeatable
+        # A refused credential is renewed and the call sent once more, whatever it is: a small body is kept for that.
+        memory = body.memory if keeps or (enforcing and self._drops_credentials is not None) else 0
 
         # Names, not the call: it holds the body, and the two would wait for the garbage collector.
         operation, request_id = call.operation, call.request_id
@@ -232,10 +234,10 @@ class Upstream:
         return RequestBody(
             flow,
             head.length,
-            memory=body.memory if keeps else 0,
+            memory=memory,
             spool=body.spool if keeps else 0,
-            directory=self._spool,
-            on_lost=lost,
+            directory=self._spool if keeps else None,
+            on_lost=lost if keeps else None,
             expects_continue=head.expect_continue,
             limit=body.limit if enforcing else None,
         )

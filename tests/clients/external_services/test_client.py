@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -363,3 +364,24 @@ def test_the_fields_for_own_requests_carry_the_token(job: pytest.MonkeyPatch) ->
     assert client().headers() == {}
     job.setenv("BLUEPRINT_PROXY_TOKEN", "t")
     assert client().headers() == {"x-blueprint-token": "t"}
+
+
+async def asynchronous() -> str:
+    return "never run"
+
+
+@pytest.mark.parametrize("function", [asynchronous, partial(asynchronous)])
+def test_an_asynchronous_function_is_named_as_what_cannot_be_called(scripted: ScriptedSidecar, function: Any) -> None:
+    with pytest.raises(TypeError, match="asynchronous is asynchronous"):
+        client().call(function)
+    assert scripted.guard_traffic()[1]["outcome"] == "unknown"
+
+
+def test_a_generator_is_handed_back_and_said_to_be_unguarded(
+    scripted: ScriptedSidecar, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = client()
+    assert list(one.call(lambda: (part for part in "ab"))) == ["a", "b"]
+    one.call(lambda: (part for part in "ab"))
+    assert scripted.guard_traffic()[1] == {"outcome": "success"}
+    assert caplog.text.count("what it does when it is read is not guarded") == 1

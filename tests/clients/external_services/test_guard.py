@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
 from blueprint_clients.errors import CircuitBreakerOpen, SidecarUnreachable
 from blueprint_clients.external_services.guard import Guard, Permit, Verdict, label
 from blueprint_clients.external_services.outcomes import Outcome
-from blueprint_clients.sidecar import sidecar_of
+from blueprint_clients.sidecar import Sidecar, sidecar_of
 from support.sidecar import Said, ScriptedSidecar, refused
 
 
@@ -81,3 +82,31 @@ def test_a_settlement_that_fails_repeats_nothing(scripted: ScriptedSidecar, answ
 )
 def test_an_operations_name_is_made_one_that_the_sidecar_takes(said: str, taken: str) -> None:
     assert label(said) == taken
+
+
+EXPIRED = Said(410, {"error": {"code": 410, "reason": "gone", "message": "no such permit is out"}})
+
+
+@pytest.mark.parametrize(("left", "reason"), [(-1.0, "deadline_exceeded"), (60.0, None)])
+def test_a_permit_that_has_expired_gives_no_reason_but_the_contracts(
+    scripted: ScriptedSidecar, left: float, reason: str | None
+) -> None:
+    scripted.script("POST", "/v1/guard/reports/p", EXPIRED)
+    assert guard(time.monotonic() + left).settle(Permit("p", 1), Outcome("failure")) == Verdict(None, reason)
+
+
+@pytest.mark.parametrize(("kind", "patience"), [("success", 5.0), ("unknown", 5.0), ("rejected", 5.0), ("failure", 65)])
+def test_only_an_outcome_that_may_be_repeated_is_waited_for_long(
+    scripted: ScriptedSidecar, job: pytest.MonkeyPatch, kind: str, patience: float
+) -> None:
+    waited: list[float] = []
+    ask = Sidecar.ask
+
+    def noted(one: Sidecar, *said: Any, patience: float) -> dict[str, Any]:
+        waited.append(patience)
+        return ask(one, *said, patience=patience)
+
+    job.setattr(Sidecar, "ask", noted)
+    guard(time.monotonic() + 60).settle(Permit("p", 1), Outcome(kind))
+    assert scripted.guard_traffic() == [{"outcome": kind}]
+    assert waited == [pytest.approx(patience, abs=1)]

@@ -25,6 +25,25 @@ def test_a_method_that_a_path_does_not_have_is_a_405_in_the_common_shape(ask):
     assert answer.json()["error"]["code"] == 405
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/v1/runs", "GET, POST"), ("/v1/drain", "POST"), ("/livez", "GET, HEAD"), ("/docs", "GET")]
+)
+def test_a_405_names_every_method_of_the_path(ask, path, methods):
+    answer = ask("DELETE", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_a_probe_may_ask_for_the_head_alone(ask, state, path):
+    assert ask("HEAD", path).status_code == 200
+    state.is_ready = False
+    assert ask("HEAD", "/readyz").status_code == 503
+
+
+def test_nothing_but_a_probe_is_asked_for_its_head(ask):
+    assert ask("HEAD", "/v1/events").status_code == 405
+
+
 @pytest.mark.parametrize("path", ["/v1/upstreams/", "/v1//upstreams", "/v1/addresses/"])
 def test_no_path_leads_to_another_one(ask, path):
     assert ask("GET", path).status_code == 404

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -124,8 +125,6 @@ def tls_text(tmp_path, cert, key):
 
 
 def context_of(cert):
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     cert.configure_cert(context)
     return context
@@ -145,6 +144,30 @@ def test_over_tls_another_certificate_of_the_same_authority_is_not_trusted(serve
     with pytest.raises(OSError, match="no proxy answers at"):
         ask(config(server, tls_text(tmp_path, ours, ours)), "/x")
     assert server.asked == []
+
+
+def test_a_listener_that_asks_for_a_certificate_is_shown_its_own(serve, config, tmp_path):
+    authority = trustme.CA()
+    cert = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    asking = context_of(cert)
+    authority.configure_trust(asking)
+    asking.verify_mode = ssl.CERT_REQUIRED
+    text = tls_text(tmp_path, cert, cert).replace("}", f", client_ca: '{tmp_path}/ca.pem'}}")
+    assert ask(config(serve(200, b"[1]", tls=asking), text), "/x") == [1]
+
+
+def test_a_listener_that_does_not_know_its_own_certificate_may_be_why_nothing_answers(serve, config, tmp_path):
+    cert, other = trustme.CA().issue_cert("127.0.0.1"), trustme.CA()
+    other.cert_pem.write_to_path(tmp_path / "ca.pem")
+    asking = context_of(cert)
+    other.configure_trust(asking)
+    asking.verify_mode = ssl.CERT_REQUIRED
+    text = tls_text(tmp_path, cert, cert).replace("}", f", client_ca: '{tmp_path}/ca.pem'}}")
+    server = serve(200, b"[1]", tls=asking)
+    server.handle_error = lambda *_: None
+    with pytest.raises(OSError, match=r"^no proxy answers at .*, or tls\.client_ca does not know the listener's own"):
+        ask(config(server, text), "/x")
 
 
 def test_a_file_without_a_certificate_is_named(serve, config, tmp_path):

@@ -158,6 +158,11 @@ def test_health_and_metrics_are_open_whatever_the_token_and_address(knock, state
     assert knock(path, server=POD, host="10.1.2.3:8901") == PASSED
 
 
+@pytest.mark.parametrize("path", ["/v1/config\n", "/livez\n", "/v1/runs/x/lease\n"])
+def test_a_path_that_ends_with_a_line_is_none_whoever_asks(knock, path):
+    assert knock(path) == (404, "not_found")
+
+
 @pytest.mark.parametrize(
     "path", ["/docs", "/openapi.json", "/nope", "/livez/", "//livez", "/v1/runs", "/v1/addresses\n"]
 )
@@ -422,7 +427,14 @@ def test_who_leaves_before_its_body_is_whole_gets_no_answer_and_no_route_runs(do
         ("GET", "/v1/runs/x/lease", Share.LEASES, [("GET", "/v1/upstreams"), ("GET", "/v1/events")]),
         ("GET", "/v1/events", Share.EVENTS, [("GET", "/v1/upstreams"), ("POST", "/v1/drain")]),
         ("POST", "/v1/guard/x/y", Share.GUARD, [("GET", "/v1/upstreams"), ("GET", "/v1/runs/x/lease")]),
-        ("GET", "/v1/config", Share.ORDERS, [("GET", "/v1/runs/x/lease"), ("POST", "/v1/guard/x")]),
+        ("GET", "/v1/secrets/x", Share.JOBS, [("GET", "/v1/upstreams"), ("POST", "/v1/upstreams/x/breaker")]),
+        ("POST", "/v1/runs", Share.JOBS, [("GET", "/v1/upstreams"), ("POST", "/v1/drain")]),
+        (
+            "GET",
+            "/v1/config",
+            Share.ORDERS,
+            [("GET", "/v1/runs/x/lease"), ("POST", "/v1/guard/x"), ("POST", "/v1/runs")],
+        ),
     ],
 )
 def test_held_requests_use_up_only_places_of_their_own_sort(door, method, path, share, others):

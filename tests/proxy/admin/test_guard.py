@@ -270,3 +270,13 @@ async def test_openapi_tells_both_routes_as_they_are(job):
         assert {one["name"] for one in told["parameters"] if one["required"]} <= {"name", "permit"}
     assert set(permit["responses"]) >= {"200", "403", "404", "422", "429", "503", "504"}
     assert set(settle["responses"]) >= {"200", "410", "422"}
+
+
+@virtual_time
+async def test_a_function_belongs_to_the_trace_that_its_request_names(job):
+    it = job()
+    trace = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    permit = (await it.ask("it", (b"traceparent", trace))).body["permit"]
+    await it.post(f"/v1/guard/it/{permit}", {"outcome": "success"})
+    await asyncio.sleep(0)
+    assert it.staged.heard.all("call_finished")[0]["trace"] == "0af7651916cd43dd8448eb211c80319c"

@@ -98,7 +98,8 @@ def test_what_a_job_says_of_its_run_is_kept(play):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"job_name": ""}, {"job_name": "a~b"}, {"job_name": "x" * 65}, {"scene_id": "a/b"}, {"scene_id": None},
+        {"job_name": ""}, {"job_name": "a~b"}, {"job_name": "x" * 65}, {"job_name": ".."}, {"scene_id": "a/b"},
+        {"scene_id": None}, {"scene_id": "."},
         {"scene_id": "x" * 129}, {"bucket": "gs://b"}, {"deadline_s": 0}, {"deadline_s": -1}, {"deadline_s": 1e12},
         {"deadline_s": "60"}, {"pid": 0}, {"pid": 2**40}, {"pid": "7"}, {"pid": True}, {"colour": "red"},
         {"input_params": [1]}, {"input_params": {"a": "x" * INPUT_LIMIT}},

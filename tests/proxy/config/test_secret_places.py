@@ -11,6 +11,7 @@ from blueprint_proxy.config import (
     Secret,
     SecretPlace,
     SecretSource,
+    read_place,
     read_secret,
 )
 
@@ -86,6 +87,17 @@ def test_a_value_that_no_header_can_carry_is_refused_without_being_shown(tmp_pat
     (tmp_path / "key").write_bytes(f"{VALUE}{tail}".encode())
     with pytest.raises(ValueError, match="no header can carry") as error:
         read_secret(file_source(tmp_path / "key"), {})
+    assert VALUE not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("kind", ["file", "env"])
+def test_what_is_no_text_is_refused_without_being_shown(tmp_path, kind):
+    raw = b"\xff\xfe" + VALUE.encode()
+    (tmp_path / "key").write_bytes(raw)
+    environ = {"KEY": raw.decode("utf-8", "surrogateescape")}
+    place = SecretPlace("env", "KEY") if kind == "env" else SecretPlace("file", str(tmp_path / "key"))
+    with pytest.raises(ValueError, match="is not UTF-8 text") as error:
+        read_place(place, environ)
     assert VALUE not in "".join(traceback.format_exception(error.value))
 
 

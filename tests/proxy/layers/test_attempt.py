@@ -10,6 +10,7 @@ from blueprint_proxy.calls import Reply, Verdict
 from blueprint_proxy.http1.fields import Fields
 from blueprint_proxy.layers.attempt import WHOLE_FAILURE, MakeAttempt, hint
 from blueprint_proxy.telemetry.tracing import Trace
+from blueprint_proxy.upstreams.gemini import GeminiKind
 from blueprint_proxy.upstreams.http import HttpKind
 from support.scripted_upstream import START, Heard, ScriptedUpstream, call, pipelines, reply, stream
 from support.virtual_time import virtual_time
@@ -185,9 +186,13 @@ def test_a_refused_credential_is_marked_where_it_was_ours_and_is_not_only_relaye
     played()
 
 
-@virtual_time
-async def test_a_refusal_too_long_to_read_passes_as_it_comes():
-    body = stream(b"x" * (WHOLE_FAILURE + 1))
-    now = asyncio.get_running_loop().time
-    answer = await MakeAttempt(ScriptedUpstream(reply(401, body)), kind=HttpKind(), now=now, signed=True)(call())
-    assert (answer.rejected, answer.body) == (False, body)
+@pytest.mark.parametrize(("kind", "status", "rejected"), [(HttpKind(), 401, True), (GeminiKind(), 400, False)])
+def test_a_refusal_too_long_to_read_stays_as_it_comes_and_is_known_by_its_status_alone(kind, status, rejected):
+    @virtual_time
+    async def played():
+        body = stream(b"x" * (WHOLE_FAILURE + 1))
+        now = asyncio.get_running_loop().time
+        answer = await MakeAttempt(ScriptedUpstream(reply(status, body)), kind=kind, now=now, signed=True)(call())
+        assert (answer.rejected, answer.body) == (rejected, body)
+
+    played()

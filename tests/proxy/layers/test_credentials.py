@@ -8,6 +8,7 @@ from blueprint_proxy.bodies.request import RequestBody
 from blueprint_proxy.config import Secret
 from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.http1.fields import Fields
+from blueprint_proxy.layers.attempt import WHOLE_FAILURE
 from blueprint_proxy.policies.budget import RetryBudget
 from blueprint_proxy.policies.concurrency import Concurrency
 from blueprint_proxy.upstreams.gemini import GeminiKind
@@ -199,6 +200,15 @@ async def test_a_place_at_the_upstream_is_free_while_the_secret_is_renewed():
 
     assert (await layers(knows(NEW), Slow(VALUE, NEW)).guard(call(policies=shared))).status == 200
     assert seen == [(0, 0)]
+
+
+@virtual_time
+async def test_a_refusal_too_long_to_read_is_let_go_before_the_call_is_repeated():
+    body = stream(b"x" * (WHOLE_FAILURE + 1))
+    upstream = ScriptedUpstream(reply(401, body), 200)
+    shared = policies(concurrency=Concurrency(1, 0))
+    answer = await layers(upstream, ScriptedStore(VALUE, NEW)).guard(call(policies=shared))
+    assert (answer.status, shared.concurrency.active) == (200, 0)
 
 
 @pytest.mark.parametrize(("memory", "status", "outcome"), [(100, 200, "repeated"), (0, 401, "too_late")])

@@ -254,6 +254,25 @@ def test_aiobreakers_warning_of_later_pythons_is_no_error():
     asyncio.run(act())
 
 
+@pytest.mark.parametrize("content", [b"[]", b"{", b"\xff\xfes3cr3t", None])
+def test_credentials_that_are_none_are_no_error_and_are_not_quoted(monkeypatch, tmp_path, content):
+    file = tmp_path / "credentials.json"
+    file.mkdir() if content is None else file.write_bytes(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+    async def act():
+        manager = SecretManager(SecretManagerSettings(PROJECT), chance=lambda: 0.0)
+        try:
+            return await manager.access(["a-key"])
+        finally:
+            await manager.close()
+
+    (answer,) = asyncio.run(act()).values()
+    assert answer.passing
+    assert answer.why.startswith("no Google credentials to ask with: ")
+    assert "s3cr3t" not in answer.why
+
+
 def test_without_google_credentials_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
 

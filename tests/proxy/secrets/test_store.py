@@ -6,9 +6,9 @@ import contextlib
 import pytest
 
 from blueprint_proxy.config import Secret, load
-from blueprint_proxy.secrets import store as module
+from blueprint_proxy.secrets.held import AGAIN_CAP, EARLY_AGAIN, EARLY_LOOKS
 from blueprint_proxy.secrets.looking import Found, NotFound
-from blueprint_proxy.secrets.store import EARLY_AGAIN, SecretMissing, SecretStore
+from blueprint_proxy.secrets.store import SecretMissing, SecretStore
 from support.scripted_upstream import START, Heard
 from support.virtual_time import virtual_time
 
@@ -183,9 +183,70 @@ def test_it_falls_back_while_secret_manager_is_down_says_so_and_comes_back(stage
                 )
             ]
             one.manager.answer = Found(Secret("one"), "1")
-            await asyncio.sleep(module.AGAIN_CAP)
+            await asyncio.sleep(AGAIN_CAP)
         assert value(held) == "one"
         assert [event["origin"] for event in one.heard.all("secret_changed")] == ["Secret Manager a-key version 1"]
+
+    played(act)
+
+
+# who waits for whom
+
+TWO = "\njobs: {secrets: [b-key]}"
+
+
+@pytest.mark.parametrize(("order", "waits"), [("env, secret_manager, file", False), ("secret_manager, env", True)])
+def test_a_secret_that_a_better_place_has_does_not_wait_for_secret_manager(stage, monkeypatch, order, waits):
+    monkeypatch.setenv("A_KEY", "from-env")
+
+    async def act():
+        one = stage()
+        one.manager.going_on.clear()
+        async with one.running(f"secrets: {{order: [{order}]}}\n{MANAGED}{TWO}") as held:
+            await asyncio.sleep(1)
+            assert (value(held), held.loaded.is_set()) == ((None, False) if waits else ("from-env", True))
+            assert one.manager.asked == [["a-key", "b-key"] if waits else ["b-key"]]
+
+    played(act)
+
+
+def test_a_complaint_about_it_does_not_wait_either(stage, monkeypatch):
+    monkeypatch.setenv("A_KEY", "from-env")
+
+    async def act():
+        one = stage()
+        one.manager.going_on.clear()
+        async with one.running(f"secrets: {{order: [env, secret_manager]}}\n{MANAGED}{TWO}") as held:
+            await held.loaded.wait()
+            monkeypatch.setenv("A_KEY", "newer")
+            assert await one.store.renew(held, Secret("from-env"))
+
+    played(act)
+
+
+def test_the_end_of_the_others_look_does_not_end_a_look_that_has_begun_since(stage, monkeypatch):
+    monkeypatch.setenv("A_KEY", "from-env")
+
+    async def act():
+        one = stage()
+        goes_on = {"a-key": asyncio.Event(), "b-key": asyncio.Event()}
+
+        async def access(names):
+            (name,) = names
+            await goes_on[name].wait()
+            return {name: Found(Secret("two"), "2")}
+
+        one.manager.access = access
+        async with one.running(f"secrets: {{order: [env, secret_manager]}}\n{MANAGED}{TWO}") as held:
+            await held.loaded.wait()
+            monkeypatch.delenv("A_KEY")
+            renewing = asyncio.get_running_loop().create_task(one.store.renew(held, Secret("from-env")))
+            await asyncio.sleep(1)
+            goes_on["b-key"].set()
+            await asyncio.sleep(1)
+            assert not renewing.done()
+            goes_on["a-key"].set()
+            assert await renewing
 
     played(act)
 
@@ -380,8 +441,35 @@ def test_looks_after_a_complaint_have_an_end(stage):
             await held.loaded.wait()
             await one.store.renew(held, Secret("one"))
             await asyncio.sleep(9 * 3600)
-        assert len(one.manager.asked) == 2 + module.EARLY_LOOKS - 1
+        assert len(one.manager.asked) == 2 + EARLY_LOOKS - 1
         assert one.manager.times[2:6] == pytest.approx([5, 15, 35, 75], abs=1)
+
+    played(act)
+
+
+def test_a_second_rotation_right_after_the_first_is_taken_at_once(stage):
+    async def act():
+        one = stage()
+        async with one.running(MANAGED) as held:
+            await held.loaded.wait()
+            for key, rejected in (("two", "one"), ("three", "two")):
+                one.manager.answer = Found(Secret(key), "n")
+                assert await one.store.renew(held, Secret(rejected))
+                assert value(held) == key
+
+    played(act)
+
+
+def test_looks_of_our_own_after_a_complaint_and_new_complaints_are_not_added_up(stage):
+    async def act():
+        one = stage()
+        async with one.running(MANAGED) as held:
+            await held.loaded.wait()
+            await one.store.renew(held, Secret("one"))
+            await asyncio.sleep(EARLY_AGAIN + 0.1)  # a look of our own has just been
+            assert len(one.manager.asked) == 3
+            assert not await one.store.renew(held, Secret("one"))
+            assert len(one.manager.asked) == 3
 
     played(act)
 
@@ -433,6 +521,18 @@ def test_a_job_is_told_where_a_missing_one_was_looked_for(stage):
 
 
 # reload
+
+
+def test_a_shorter_time_between_looks_holds_from_the_reload_on(stage):
+    async def act():
+        one = stage()
+        async with one.running("secrets: {refresh: 10h}\n" + MANAGED) as held:
+            await held.loaded.wait()
+            one.put("secrets: {refresh: 1m}\n" + MANAGED)
+            await asyncio.sleep(61)
+            assert len(one.manager.asked) == 2
+
+    played(act)
 
 
 def test_a_reload_keeps_the_values_of_ids_that_stay_and_loads_the_new(stage):

@@ -37,7 +37,14 @@ def test_a_credential_in_a_header_line_is_masked(redactor, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["gcs get: attempt 2 failed (reset): it broke", "http://127.0.0.1:8900/gcs/o?alt=media", "monkey business"]
+    "text",
+    [
+        "gcs get: attempt 2 failed (reset): it broke",
+        "http://127.0.0.1:8900/gcs/o?alt=media",
+        "monkey business",
+        "upstreams.x.credential.secret: must be a secret's id",
+        "jobs.token: configured, and nothing found in environment X",
+    ],
 )
 def test_ordinary_text_is_left_alone(redactor, text):
     assert redactor.text(text) == text

@@ -260,6 +260,18 @@ async def test_only_a_body_that_may_be_sent_again_is_kept(built):
         assert body.replayable is replayable
 
 
+@virtual_time
+async def test_a_small_body_is_kept_where_a_refused_credential_may_be_renewed(built, heard):
+    upstream = built("body: {memory: 4}, credential: {secret: a-key}")
+    for pieces, replayable in (([b"123"], True), ([b"123", b"45"], False)):
+        body = asked(upstream, "POST", b"/", (b"Content-Length", b"5"), whole=None).body
+        body.start(Taker())
+        for piece in pieces:
+            body.feed(piece)
+        assert body.replayable is replayable
+    assert heard.all("body_not_replayable") == []  # nobody was promised that it would be
+
+
 class Taker:
     def body_data(self, data): ...
     def body_end(self, trailers): ...
