@@ -60,6 +60,8 @@ TICK = 0.1
 """Seconds between two looks at the age of calls in flight."""
 WATCH = 1.0
 """Seconds between two looks at the configuration file."""
+LOOK = 0.5
+"""Seconds that the gRPC listener waits for the first look at a simulator, whose port it may have to follow."""
 CUT = 1.0
 """Seconds that cut calls have to be recorded before the process goes."""
 
@@ -222,6 +224,13 @@ class App:
         if not self._rpc_upstreams or self._rpc_server is not None or self._listener is None:
             return
         listen = self._config.listen.grpc
+        await asyncio.gather(
+            *(
+                upstream.supervisor.first_look(LOOK)
+                for upstream in self._rpc_upstreams.values()
+                if isinstance(upstream, GenieSimUpstream)
+            )
+        )
         if self._rpc_keeps_closed():
             self._overview.grpc = listen if listen.port or listen.unix else None  # nothing is loaded until it opens
             return

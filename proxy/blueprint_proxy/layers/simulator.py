@@ -6,6 +6,7 @@ have moved while it waited.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from blueprint_proxy.calls import Verdict
@@ -36,6 +37,9 @@ class Watching(Protocol):
 
     def replied(self, call: Call, reply: RpcReply) -> None:
         """The simulator's loop has turned."""
+
+    def ended(self) -> None:
+        """The call that was being sent is over, however it ended."""
 
     def unreachable(self) -> None:
         """Nobody took the connection."""
@@ -82,6 +86,18 @@ class SendInEpoch:
         """The reply, with the epoch in its trailing metadata; LostInFlight where the connection broke."""
         watching = self._watching
         epoch = await watching.sending(call)
+        left_there = False
+        try:
+            return await self._send(call, epoch)
+        except asyncio.CancelledError:
+            left_there = True  # this process ends, and the simulator goes on with the call
+            raise
+        finally:
+            if not left_there:
+                watching.ended()
+
+    async def _send(self, call: Call, epoch: int) -> Reply:
+        watching = self._watching
         only = cast("RpcCall", call).only_epoch
         if only is not None and only != epoch:
             raise LostInFlight("the simulator has changed since it was sent", only)

@@ -44,6 +44,7 @@ def test_the_listener_of_several_upstreams_stays_open(scene):
     it.proxy.write_config(
         {"upstreams": {**it.proxy.config["upstreams"], "other": {"kind": "grpc", "url": "grpc://127.0.0.1:1"}}}
     )
+    until(lambda: b'"other"' in it.proxy.get_admin("/v1/upstreams")[1])
     it.sim.kill()
     it.until(lambda seen: seen["phase"] == "down")
-    assert accepts(it.address)
+    until(lambda: accepts(it.address))

@@ -105,6 +105,21 @@ def test_a_sidecar_that_was_killed_comes_back_into_the_same_epoch(scene):
     assert it.shown()["simulator"]["phase"] == "ready"
 
 
+def test_a_sidecar_that_was_killed_in_the_middle_of_a_motion_lets_that_end_first(scene):
+    it = scene(motion_ticks=120, keys={"operations": {"linear_move": {"timeouts": {"attempt": "4s"}}}})
+    move = anything("linear_move", pose={"position": {"x": 1.0}})
+    call = it.job.begin(move.method, move.request)
+    it.sim.until(lambda state: state["waiting"] == 1)
+    it.proxy.kill()
+    assert judged(move, call).kind == "UNAVAILABLE"
+    again = RunningProxy(it.proxy.directory, it.proxy.config)
+    it.proxy.process, it.proxy._read_so_far = again.process, 0
+    it.job.ready(10.0)
+    assert it.job.ask(object_pose(1), 20.0).kind == "right"
+    state = it.sim.state()
+    assert (state["max_in_flight"], state["moves"]) == (1, 1)
+
+
 def test_a_simulator_that_changed_while_the_sidecar_was_away_is_a_new_epoch(scene):
     it = scene()
     it.proxy.kill()

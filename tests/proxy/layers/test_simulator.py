@@ -18,6 +18,7 @@ class Watching:
         self.epoch = 3
         self.denied = denied
         self.heard = []
+        self.over = 0
 
     async def admit(self, call):
         if self.denied is not None:
@@ -29,6 +30,9 @@ class Watching:
 
     def replied(self, call, reply):
         self.heard.append("replied")
+
+    def ended(self):
+        self.over += 1
 
     def unreachable(self):
         self.heard.append("unreachable")
@@ -57,7 +61,7 @@ async def test_a_reply_says_into_which_epoch_its_call_went():
     watching = Watching()
     found = await SendInEpoch(ScriptedUpstream(reply()), watching=watching)(rpc_call())
     assert (EPOCH, "3") in found.ended.trailing
-    assert watching.heard == ["sending", "replied"]
+    assert (watching.heard, watching.over) == (["sending", "replied"], 1)
 
 
 @pytest.mark.parametrize("step", [UpstreamBroke("cut", sent=True), reply(Code.UNAVAILABLE), reply(Code.CANCELLED)])
@@ -78,6 +82,16 @@ async def test_a_refused_connection_is_told_as_it_is():
     with pytest.raises(UpstreamUnreachable):
         await SendInEpoch(ScriptedUpstream(UpstreamUnreachable("no")), watching=watching)(rpc_call())
     assert watching.heard == ["sending", "unreachable"]
+
+
+@virtual_time
+async def test_what_is_left_in_the_simulator_at_the_end_of_the_process_is_not_over():
+    watching = Watching()
+    sending = asyncio.ensure_future(SendInEpoch(ScriptedUpstream("hang"), watching=watching)(rpc_call()))
+    await asyncio.sleep(1.0)
+    sending.cancel()
+    await asyncio.wait([sending])
+    assert watching.over == 0
 
 
 @virtual_time

@@ -17,6 +17,8 @@ class LifeFile:
 
     def __init__(self, directory: Path, upstream: str) -> None:
         self._file = directory / f"geniesim-{upstream}.json"
+        self._busy_file = directory / f"geniesim-{upstream}.busy"
+        self._busy = False
         self._written: Life | None = None
         self.problem: str | None = None
 
@@ -30,6 +32,27 @@ class LifeFile:
         if isinstance(identity, str | None) and isinstance(epoch, int) and epoch > 0:
             self._written = Life(identity, epoch, initialised if isinstance(initialised, bool) else None)
         return self._written
+
+    def busy_until(self) -> float:
+        """Until when, in seconds since 1970, a call may be in the slot that a killed sidecar left there; 0.0: none."""
+        try:
+            return float(self._busy_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def busy(self, until: float | None) -> None:
+        """Note a call that may be there for long, or (None) that there is none."""
+        if until is None and not self._busy:
+            return
+        try:
+            if until is None:
+                self._busy_file.unlink(missing_ok=True)
+            else:
+                self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._busy_file.write_text(f"{until:.3f}", encoding="ascii")
+        except OSError as error:
+            self.problem = f"{self._busy_file}: {error.strerror}"
+        self._busy = until is not None
 
     def write(self, life: Life) -> None:
         """Take the place of what is there, where it differs. A kill of this process loses nothing of it."""

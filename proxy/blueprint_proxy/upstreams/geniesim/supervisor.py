@@ -6,11 +6,14 @@ It outlives the configuration that made it: after a reload the slot is still hel
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from blueprint_proxy.errors import ProxyError, Reason, Refusal, UpstreamUnreachable
 from blueprint_proxy.layers.lane import Turns, caller_of
+from blueprint_proxy.policies.breaker import State
 from blueprint_proxy.policies.quarantine import Death, Quarantine
 from blueprint_proxy.policies.restarts import Restarts
 from blueprint_proxy.policies.simulator import Phase, Simulator
@@ -42,6 +45,8 @@ BEAT = 10.0
 of a job that pauses to think."""
 SETTLE = 1.0
 """Seconds until a quick method's handler, which a broken connection left behind, is over: sixty ticks."""
+LONGEST_LEFT = 620.0
+"""Seconds that a call of an earlier sidecar is waited for at most: as long as the most patient method may take."""
 LOOK_AGAIN = 0.1
 """Seconds between two looks while a broken connection is being explained."""
 CONNECT = 2.0
@@ -87,6 +92,9 @@ class Supervisor:
         self._hang_began = False
         self._suspected: Ticket | None = None
         self._sent_in = 0
+        # What a sidecar that was killed left in the slot is still there, if the simulator is.
+        self._left_until = now + max(SETTLE, min(self._file.busy_until() - time.time(), LONGEST_LEFT))
+        self._left_in = 0 if self.simulator.life.identity is None else self.epoch
         self._active = now
         self._was_connected = False
         self._noted: tuple[Phase, int] = (self.simulator.phase, self.simulator.epoch)
@@ -140,7 +148,7 @@ class Supervisor:
         if door is not None:
             raise Refusal(Reason.BAD_REQUEST, door, sent=False)
         if not self.watch.looked:
-            await self._first_look()
+            await self.first_look()
         self._refuse_unless_well(call)
 
     async def sending(self, call: Call) -> int:
@@ -158,6 +166,13 @@ class Supervisor:
         if call.operation == methods.INIT_ROBOT:
             self.simulator.initialising(self._now())
             self._note()
+        left = self._left_until - self._now()
+        if left > 0.0 and self._left_in == self.epoch:
+            await asyncio.sleep(left)
+            self._refuse_unless_well(call)
+        known = methods.method(call.operation)
+        if not known.quick:
+            self._file.busy(time.time() + (call.settings.timeouts.attempt or known.try_s))
         self._sent_in = self.epoch
         return self._sent_in
 
@@ -177,6 +192,9 @@ class Supervisor:
         self.simulator.answered(now)
         if (self.simulator.phase, self.epoch) != self._noted:
             self._note()
+
+    def ended(self) -> None:
+        self._file.busy(None)
 
     def unreachable(self) -> None:
         """A refused connection: look before anything else is believed."""
@@ -243,13 +261,12 @@ class Supervisor:
             more = f"; {self.remedy}" if denied.reason is Reason.HUNG else ""
             raise Refusal(denied.reason, f"upstream {self.name}: {denied.message}{more}", sent=False)
 
-    async def _first_look(self) -> None:
-        try:
-            async with asyncio.timeout(FIRST_LOOK):
+    async def first_look(self, limit: float = FIRST_LOOK) -> None:
+        """Wait for it, for at most `limit` seconds. What can be seen only later is seen by a later look."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
                 while not self.watch.looked:
                     await self.watch.look()
-        except TimeoutError:
-            self.watch.looked = True  # what can be seen so late is seen by a later look
 
     def _check_age(self, now: float, ticket: Ticket, call: Call) -> None:
         limit = call.settings.breaker.age
@@ -293,6 +310,7 @@ class Supervisor:
 
     async def _run(self, hook: Hook) -> None:
         ended = await hook.run(self.watch.pid)
+        self._hook_at = self._now() + SETTLE  # what came of it is not seen in the same moment
         outcome = "done" if ended.code == 0 else "failed"
         self._emit(SimulatorRestarted(self.name, outcome, ended.code, 0.0, ended.output))
         # Where nobody can tell one process from the next, a hook that says it worked is all there is to go by.
@@ -321,8 +339,11 @@ class Supervisor:
             self._emit(CallQuarantined(self.name, call.operation, call.request_id, what))
 
     def _close_breakers(self) -> None:
+        """What made them open is over. What an operator did to one stays."""
+        now = self._now()
         for breaker in self.breakers():
-            breaker.reset(self._now())
+            if breaker.state(now) in {State.OPEN, State.HALF_OPEN}:
+                breaker.reset(now)
 
     def _beat_is_due(self, now: float) -> bool:
         return (
