@@ -52,3 +52,13 @@ def test_definitions_that_do_not_compile_are_an_error_with_the_compilers_words(
 def test_every_definition_is_of_the_one_package_in_which_the_server_looks() -> None:
     for path in (ROOT / "protos").rglob("*.proto"):
         assert re.search(r"^package aimdk\.protocol;$", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+@pytest.mark.parametrize(("made", "write"), [("METHODS", "write_methods"), ("DEFINITIONS", "write_definitions")])
+def test_what_is_written_from_the_set_is_what_the_clients_carry(
+    generate: ModuleType, tmp_path: Path, made: str, write: str
+) -> None:
+    carried: Path = getattr(generate, made)
+    fresh = tmp_path / carried.name
+    getattr(generate, write)(generate.DESCRIPTORS, fresh)
+    assert fresh.read_text(encoding="utf-8") == carried.read_text(encoding="utf-8"), "run `make protos`"

@@ -7,7 +7,7 @@ these: it is raised as it came.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,11 @@ class BlueprintError(Exception):
     """
 
     usual_reason = ""
+
+    carried: ClassVar[tuple[str, ...]] = (
+        "reason", "status", "upstream", "request_id", "retry_after", "not_sent", "maybe_executed", "attempts",
+    )  # fmt: skip
+    """What is kept when an error is copied into another process or under another class."""
 
     def __init__(
         self,
@@ -57,10 +62,7 @@ class BlueprintError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle, so that a process pool can hand the error to the process that waits for it."""
-        return _again, (type(self), self.message, {name: getattr(self, name) for name in _CARRIED}, self.__cause__)
-
-
-_CARRIED = ("reason", "status", "upstream", "request_id", "retry_after", "not_sent", "maybe_executed", "attempts")
+        return _again, (type(self), self.message, {name: getattr(self, name) for name in self.carried}, self.__cause__)
 
 
 def _again(kind: type[BlueprintError], message: str, carried: dict[str, Any], cause: BaseException | None) -> Exception:

@@ -104,6 +104,15 @@ class Sidecar:
                 raise SidecarUnreachable(f"{self} does not say its addresses as this release reads them") from error
         return found
 
+    @property
+    def tls(self) -> bool:
+        """Whether its listeners speak TLS: all of them do, or none."""
+        return self._address.tls
+
+    def forget_addresses(self) -> None:
+        """Ask for them again at the next need: a data listener does not answer where it did."""
+        self._addresses = None
+
     def close(self) -> None:
         """End the idle connections."""
         while self._idle:

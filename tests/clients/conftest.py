@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blueprint_clients import leases, notices, sidecar
-from support.sidecar import ScriptedSidecar
+from blueprint_clients.genie_sim import channels, lane
+from support.rpc_sidecar import RpcSidecar
+from support.sidecar import ADDRESSES, UPSTREAMS, Said, ScriptedSidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,10 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     for known in sidecar._known.values():
         known.close()
     sidecar._known.clear()
+    for line in channels._lines.values():
+        line.close()
+    channels._lines.clear()
+    lane._lanes.clear()
     leases._held = None
 
 
@@ -54,3 +60,29 @@ def scripted_unix(job: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedS
     for known in sidecar._known.values():
         known.close()
     one.stop()
+
+
+@pytest.fixture
+def rpc() -> Iterator[RpcSidecar]:
+    """A gRPC listener that says what the sidecar says, or a simulator that nobody guards."""
+    one = RpcSidecar()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def guarded_sim(scripted: ScriptedSidecar, rpc: RpcSidecar) -> RpcSidecar:
+    """The job's sidecar serves a simulator at this listener."""
+    simulator = {"kind": "geniesim", "url": "grpc://x", "credential": False, "served": True}
+    served = {**ADDRESSES, "grpc": rpc.address, "upstreams": {**UPSTREAMS, "geniesim": simulator}}
+    scripted.script("GET", "/v1/addresses", Said(200, served))
+    return rpc
+
+
+@pytest.fixture
+def bare_sim(job: pytest.MonkeyPatch, rpc: RpcSidecar) -> RpcSidecar:
+    """A simulator without a sidecar."""
+    host, _, port = rpc.address.partition(":")
+    job.setenv("GENIESIM_HOST", host)
+    job.setenv("GENIESIM_PORT", port)
+    return rpc

@@ -206,6 +206,20 @@ def test_proxies_of_the_environment_are_not_for_the_sidecar(scripted: ScriptedSi
     assert connected().addresses().grpc is None
 
 
+def test_addresses_that_were_forgotten_are_asked_again(scripted: ScriptedSidecar) -> None:
+    connected().addresses()
+    connected().addresses()
+    connected().forget_addresses()
+    connected().addresses()
+    assert len(scripted.of("GET", "/v1/addresses")) == 2
+
+
+@pytest.mark.parametrize(("address", "tls"), [("https://h:1", True), ("http://h:1", False), ("unix:/p", False)])
+def test_its_listeners_speak_tls_where_its_address_says_so(job: pytest.MonkeyPatch, address: str, tls: bool) -> None:
+    job.setenv("BLUEPRINT_PROXY", address)
+    assert connected().tls is tls
+
+
 def test_a_long_wait_goes_on_while_the_sidecar_answers_something_else(
     scripted: ScriptedSidecar, job: pytest.MonkeyPatch
 ) -> None:

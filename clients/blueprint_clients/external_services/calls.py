@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class CurrentCall(NamedTuple):
-    """`deadline` is in time.monotonic's seconds, None for none; `holds` are names of upstreams."""
+    """`deadline` is in time.monotonic's seconds, None for none; `holds` are names of upstreams.
+
+    `give_back` ends the permit of the innermost function before the function ends: for one whose own calls turn out to
+    go through the sidecar, where they would wait for the very place that the permit holds.
+    """
 
     deadline: float | None = None
     holds: frozenset[str] = frozenset()
+    give_back: Callable[[], None] | None = None
 
     def left(self) -> float | None:
         """Seconds until the deadline, at least 1 ms."""

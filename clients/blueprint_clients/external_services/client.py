@@ -164,8 +164,7 @@ class ServiceClient:
             return True
         return None if headers is None or ended.outcome.status is None else False
 
-    @staticmethod
-    def _refusal(ended: Ended) -> BlueprintError | None:
+    def _refusal(self, ended: Ended) -> BlueprintError | None:
         """Read the sidecar's own refusal from what a function ended with; None for a service's real answer."""
         carrier = ended.result if ended.error is None else getattr(ended.error, "response", None)
         headers = headers_of(carrier) if carrier is not None else headers_of(ended.error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blueprint_clients.external_services.calls import CURRENT, CurrentCall
 from blueprint_clients.external_services.outcomes import (
     MAY_REPEAT,
+    REJECTED,
     SUCCESS,
     UNKNOWN,
     Outcome,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from blueprint_clients.external_services.guard import Guard
+    from blueprint_clients.external_services.guard import Guard, Permit
 
 
 class Ended(NamedTuple):
@@ -52,11 +53,15 @@ def guarded(
     """
     permit = guard.permit(run=run, repeatable=repeatable)
     while True:
+        give_back = _GiveBack(guard, permit)
         try:
-            ended = _run(func, current, permit.attempt)
+            ended = _run(func, current._replace(give_back=give_back), permit.attempt)
         except BaseException as left:  # KeyboardInterrupt, SystemExit: nobody waits for an answer, but a place is held
-            guard.settle(permit, Outcome(UNKNOWN, message=type(left).__name__))
+            if not give_back.given:
+                guard.settle(permit, Outcome(UNKNOWN, message=type(left).__name__))
             raise
+        if give_back.given:
+            return ended
         if isinstance(ended.result, GeneratorType):
             say_once(
                 f"generator {guard.upstream}",
@@ -67,6 +72,20 @@ def guarded(
         if verdict.again is None or ended.outcome.kind not in MAY_REPEAT:
             return ended._replace(reason=verdict.reason)
         permit = verdict.again
+
+
+class _GiveBack:
+    """Ends a permit early, once: `given` says whether it has."""
+
+    def __init__(self, guard: Guard, permit: Permit) -> None:
+        self._guard = guard
+        self._permit = permit
+        self.given = False
+
+    def __call__(self) -> None:
+        if not self.given:
+            self.given = True
+            self._guard.settle(self._permit, Outcome(REJECTED, sent=False, message="through"))
 
 
 def _run(func: Callable[[], Any], current: CurrentCall, attempt: int) -> Ended:

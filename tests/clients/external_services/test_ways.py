@@ -56,3 +56,31 @@ def test_attempts_are_counted_as_the_sidecar_counts_them(scripted: ScriptedSidec
         lambda: fail(ConnectionResetError()), OUTSIDE, Guard(sidecar, "x", "y", None), run=None, repeatable=None
     )
     assert ended.attempts == 3
+
+
+def test_a_permit_that_was_given_back_is_settled_once_and_the_function_runs_once(scripted: ScriptedSidecar) -> None:
+    sidecar = sidecar_of()
+    assert sidecar is not None
+
+    def gives_back() -> None:
+        give_back = CURRENT.get().give_back
+        assert give_back is not None
+        give_back()
+        give_back()
+        raise ConnectionResetError
+
+    scripted.script("POST", "/v1/guard/x/p1", scripted.again(2))
+    ended = guarded(gives_back, OUTSIDE, Guard(sidecar, "x", "y", None), run=None, repeatable=None)
+    assert isinstance(ended.error, ConnectionResetError)
+    _, settled = scripted.guard_traffic()
+    assert settled == {"outcome": "rejected", "sent": False, "message": "through"}
+    with pytest.raises(KeyboardInterrupt):
+        guarded(_given_back_and_interrupted, OUTSIDE, Guard(sidecar, "x", "y", None), run=None, repeatable=None)
+    assert len(scripted.guard_traffic()) == 4
+
+
+def _given_back_and_interrupted() -> None:
+    give_back = CURRENT.get().give_back
+    assert give_back is not None
+    give_back()
+    raise KeyboardInterrupt
