@@ -1,6 +1,8 @@
 """Follows one simulator through its lives: who may call it now, when it hangs, when it is started again.
 
 It outlives the configuration that made it: after a reload the slot is still held by what is in it.
+
+Over 300 lines: what is seen of the process, of the port and of the call in the slot decides together, in one place.
 """
 
 from __future__ import annotations
