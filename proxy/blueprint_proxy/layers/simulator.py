@@ -29,6 +29,9 @@ class Watching(Protocol):
     @property
     def epoch(self) -> int: ...
 
+    def may_repeat(self, epoch: int) -> bool:
+        """Whether what was sent in `epoch`, and may have run, may be sent again."""
+
     async def admit(self, call: Call) -> None:
         """Return when the call may go; Refusal where it may not."""
 
@@ -99,7 +102,8 @@ class SendInEpoch:
     async def _send(self, call: Call, epoch: int) -> Reply:
         watching = self._watching
         only = cast("RpcCall", call).only_epoch
-        if only is not None and only != epoch:
+        # asked again: while it waited for its next attempt, another call may have lost the connection
+        if only is not None and (only != epoch or not watching.may_repeat(only)):
             raise LostInFlight("the simulator has changed since it was sent", only)
         try:
             reply = await self._next(call)

@@ -19,6 +19,10 @@ class Watching:
         self.denied = denied
         self.heard = []
         self.over = 0
+        self.repeatable = True
+
+    def may_repeat(self, _epoch):
+        return self.repeatable
 
     async def admit(self, call):
         if self.denied is not None:
@@ -103,3 +107,15 @@ async def test_a_call_that_was_in_one_epoch_is_not_sent_into_another():
         await SendInEpoch(upstream, watching=Watching())(call)
     assert (caught.value.epoch, upstream.calls) == (2, [])
     await asyncio.sleep(0)
+
+
+@virtual_time
+async def test_a_repeat_is_not_sent_when_nobody_knows_any_more_whether_it_is_the_same_simulator():
+    call = rpc_call()
+    call.only_epoch = 3
+    watching = Watching()
+    watching.repeatable = False
+    upstream = ScriptedUpstream(reply())
+    with pytest.raises(LostInFlight):
+        await SendInEpoch(upstream, watching=watching)(call)
+    assert upstream.calls == []

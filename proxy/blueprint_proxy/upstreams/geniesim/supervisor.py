@@ -49,6 +49,8 @@ SETTLE = 1.0
 """Seconds until a quick method's handler, which a broken connection left behind, is over: sixty ticks."""
 LONGEST_LEFT = 620.0
 """Seconds that a call of an earlier sidecar is waited for at most: as long as the most patient method may take."""
+NOTE = 0.25
+"""Seconds between two notes of what is in the slot: a kill of this process comes without a warning."""
 LOOK_AGAIN = 0.1
 """Seconds between two looks while a broken connection is being explained."""
 CONNECT = 2.0
@@ -94,9 +96,12 @@ class Supervisor:
         self._hang_began = False
         self._suspected: Ticket | None = None
         self._sent_in = 0
+        self._sent_at: float | None = None
         # What a sidecar that was killed left in the slot is still there, if the simulator is.
-        self._left_until = now + max(SETTLE, min(self._file.busy_until() - time.time(), LONGEST_LEFT))
-        self._left_in = 0 if self.simulator.life.identity is None else self.epoch
+        left = min(self._file.busy_until() - time.time(), LONGEST_LEFT)
+        self._left_until = now + max(SETTLE, left)
+        self._left_in = 0 if self.simulator.life.identity is None and left <= 0.0 else self.epoch
+        self._busy_noted = now
         self._active = now
         self._was_connected = False
         self._noted: tuple[Phase, int] = (self.simulator.phase, self.simulator.epoch)
@@ -168,13 +173,13 @@ class Supervisor:
         if call.operation == methods.INIT_ROBOT:
             self.simulator.initialising(self._now())
             self._note()
-        left = self._left_until - self._now()
-        if left > 0.0 and self._left_in == self.epoch:
-            await asyncio.sleep(left)
+        while (left := self._left_until - self._now()) > 0.0 and self._left_in == self.epoch:
+            await asyncio.sleep(min(left, LOOK_AGAIN))
             self._refuse_unless_well(call)
         known = methods.method(call.operation)
         if not known.quick:
             self._file.busy(time.time() + (call.settings.timeouts.attempt or known.try_s))
+        self._sent_at = self._busy_noted = self._now()
         self._sent_in = self.epoch
         return self._sent_in
 
@@ -196,6 +201,7 @@ class Supervisor:
             self._note()
 
     def ended(self) -> None:
+        self._sent_at = None
         self._file.busy(None)
 
     def unreachable(self) -> None:
@@ -231,6 +237,8 @@ class Supervisor:
         holder = self.turns.holder
         if holder is not None:
             self._check_age(now, *holder)
+            if now - self._busy_noted >= NOTE:
+                self._note_busy(now)
         if self.simulator.hung is not None and self.hook is not None:
             self._restart(now, self.hook)
         if self._beat_is_due(now):
@@ -238,6 +246,7 @@ class Supervisor:
 
     async def end(self) -> None:
         """For the end of the process."""
+        self._note_busy(self._now())
         await self.watch.end()
         for task in self._tasks.values():
             task.cancel()
@@ -275,7 +284,7 @@ class Supervisor:
         known = methods.method(call.operation)
         if known.first_s is not None and limit == known.hang_s and call.operation not in self._warm:
             limit = known.first_s
-        age = 0.0 if ticket.begun is None else now - ticket.begun
+        age = 0.0 if self._sent_at is None else now - self._sent_at  # before, it waits for what is no fault of its own
         simulator = self.simulator
         if limit is None or age <= limit or simulator.hung is not None or simulator.phase is Phase.RESTARTING:
             return
@@ -289,6 +298,19 @@ class Supervisor:
             breaker.hold_open(now)
         self.turns.refuse_all(self._hung)
         self._note()
+
+    def _note_busy(self, now: float) -> None:
+        """For the next sidecar: until when the call in the slot is waited for.
+
+        One that takes longer than its method should is given as long again as it has taken.
+        """
+        holder = self.turns.holder
+        if holder is None or self._sent_at is None:
+            return
+        self._busy_noted = now
+        call, age = holder[1], now - self._sent_at
+        usual = call.settings.timeouts.attempt or methods.method(call.operation).try_s
+        self._file.busy(time.time() + max(usual - age, age, SETTLE))
 
     def _hung(self, call: Call) -> Refusal:
         return Refusal(

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from blueprint_proxy.errors import Reason, Refusal
@@ -29,6 +29,12 @@ faults = st.lists(st.sampled_from(FAULTS), max_size=12)
 
 @settings(max_examples=150, deadline=None)
 @given(jobs=jobs, faults=faults, visible=st.booleans(), respawn=st.sampled_from([0.005, 0.5]))
+@example(  # the second job's call loses the connection while the first one's waits for its next attempt
+    jobs=[[("get_object_pose", None, 0.0)], [("get_object_pose", None, 0.0)]],
+    faults=["unknown", "kill_before"],
+    visible=False,
+    respawn=0.005,
+)
 def test_unsafe_calls_run_at_most_once_one_call_is_there_at_a_time_and_every_answer_is_the_callers_own(
     jobs, faults, visible, respawn
 ):

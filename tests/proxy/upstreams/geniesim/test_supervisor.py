@@ -1,6 +1,7 @@
 """One simulator through its lives, in virtual time."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -9,6 +10,7 @@ from blueprint_proxy.errors import Reason, Refusal
 from blueprint_proxy.policies.breaker import State
 from blueprint_proxy.policies.simulator import Phase
 from blueprint_proxy.upstreams.geniesim import methods
+from blueprint_proxy.upstreams.geniesim.life_file import LifeFile
 from blueprint_proxy.upstreams.geniesim.programs import Ended
 from support.fake_simulator import FakeSimulator, Station
 from support.virtual_time import virtual_time
@@ -248,3 +250,47 @@ def test_the_epoch_and_the_robot_outlive_the_sidecar(tmp_path):
             assert (refusal.reason, later.supervisor.epoch) == (Reason.NOT_INITIALISED, 2)
 
     played()
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_what_a_sidecar_that_ends_leaves_in_the_slot_is_waited_for_by_the_next(visible, tmp_path):
+    @virtual_time
+    async def played():
+        sim = FakeSimulator("", "stall:4", visible=visible)
+        async with Station(sim, tmp_path, SOON) as station:
+            await station.ask("init_robot")
+            asked = asyncio.get_running_loop().create_task(station.ask("get_object_pose", b"left there"))
+            await asyncio.sleep(2.0)
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        assert LifeFile(tmp_path, "geniesim").busy_until() > time.time() + 2.0
+
+    played()
+
+
+def test_a_call_that_waits_for_what_another_sidecar_left_there_does_not_hang(tmp_path):
+    LifeFile(tmp_path, "geniesim").busy(time.time() + 30.0)
+
+    @simulator(init=False)
+    async def act(station, _sim):
+        before = station.sweep.now()
+        assert (await station.ask("get_object_pose")).status == 200
+        assert station.sweep.now() - before > 20.0
+        assert not station.heard.all("simulator_hung")
+
+    act(tmp_path)
+
+
+def test_what_another_sidecar_left_in_a_simulator_that_is_gone_is_not_waited_for(tmp_path):
+    LifeFile(tmp_path, "geniesim").busy(time.time() + 500.0)
+
+    @simulator(init=False)
+    async def act(station, sim):
+        before = station.sweep.now()
+        waiting = asyncio.get_running_loop().create_task(told(station.ask("get_object_pose")))
+        await asyncio.sleep(2.0)
+        sim.die()
+        assert (await waiting).reason is Reason.NOT_INITIALISED
+        assert station.sweep.now() - before < 10.0
+
+    act(tmp_path)
