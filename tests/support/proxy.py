@@ -24,11 +24,18 @@ STOP_LIMIT = 20.0
 TROUBLE = ("Traceback", "ResourceWarning", "never retrieved", "never awaited", "inside the proxy")
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+    """A port that nobody listens on, and that this test run has not been given before: the kernel gives one twice."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 class RunningProxy:
